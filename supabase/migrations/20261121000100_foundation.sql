@@ -1,0 +1,258 @@
+-- 1. Foundation
+--
+-- What every later chapter stands on: two schemas, nothing granted to anyone, one clock, one way to
+-- refuse, and the two records that every change leaves behind.
+--
+--   public    what the Data API sees: tables under row-level security and thin invoker functions.
+--   private   the functions that decide (security definer), the triggers, and what nobody may read.
+--
+-- A change is told twice, in its own transaction: `audit_logs` says to people who did what and why,
+-- `private.outbox_events` says to machines what happened. Both are written by triggers on the changed
+-- tables (`private.audit_change`, and the sessions chapter), so an edit in Studio leaves the same trace
+-- as a call. Both are append-only. Delivering the outbox is left to a later chapter.
+
+-- Extensions come first: the global revoke below would take their functions from everyone.
+create schema if not exists extensions;
+create extension if not exists btree_gist with schema extensions;
+
+create schema private;
+comment on schema private is 'Decides: definer functions, triggers, records. Never exposed by the API.';
+
+-- Default deny ---------------------------------------------------------------------------------------
+-- Only the global form takes EXECUTE from PUBLIC; the schema form takes what older projects granted.
+
+alter default privileges revoke execute on functions from public;
+alter default privileges in schema public revoke all on tables from anon, authenticated, service_role;
+alter default privileges in schema public revoke all on sequences from anon, authenticated, service_role;
+alter default privileges in schema public revoke execute on functions from anon, authenticated, service_role;
+revoke all on schema private from public;
+grant usage on schema public to anon, authenticated, service_role;
+
+-- The clock ------------------------------------------------------------------------------------------
+
+create function private.now() returns timestamptz
+language sql stable
+set search_path = '' set timezone = 'UTC'
+return pg_catalog.now();
+comment on function private.now() is
+  'The only reader of the time. Tests and the demo replace it by one that can be set.';
+
+-- Refusing -------------------------------------------------------------------------------------------
+
+create function private.refuse(p_status integer, p_code text, p_detail text, p_extra jsonb default null)
+returns void
+language plpgsql
+set search_path = '' set timezone = 'UTC'
+as $$
+begin
+  raise exception using
+    errcode = 'PT' || p_status,
+    message = p_code,
+    detail = p_detail,
+    hint = coalesce(p_extra::text, '');
+end;
+$$;
+comment on function private.refuse(integer, text, text, jsonb) is
+  'Refuses: HTTP status, stable code, a sentence for people, and members for the problem document.';
+
+-- Words that several chapters check ------------------------------------------------------------------
+
+create function private.is_timezone(p_name text) returns boolean
+language plpgsql immutable
+set search_path = '' set timezone = 'UTC'
+as $$
+begin
+  -- Postgres would also take abbreviations and POSIX rules ("PKT", "Any/Word5"); people mean Area/City.
+  if p_name !~ '^(UTC|Etc/(UTC|GMT([+-](\d|1[0-4]))?)|[A-Z][A-Za-z_]+(/[A-Z][A-Za-z_-]+){1,2})$' then
+    return false;
+  end if;
+  perform timezone(p_name, timestamptz '2000-01-01 00:00:00+00');
+  return true;
+exception when invalid_parameter_value then
+  return false;
+end;
+$$;
+comment on function private.is_timezone(text) is 'Whether a name is an IANA time zone (Area/City, or UTC).';
+
+create function private.is_line(p_text text, p_most integer) returns boolean
+language sql immutable
+set search_path = '' set timezone = 'UTC'
+return p_text = btrim(p_text) and char_length(p_text) between 1 and p_most and p_text !~ '[[:cntrl:]]';
+comment on function private.is_line(text, integer) is
+  'Whether a text is one trimmed line of 1 to p_most characters.';
+
+create function private.is_e164(p_phone text) returns boolean
+language sql immutable
+set search_path = '' set timezone = 'UTC'
+return p_phone ~ '^\+[1-9][0-9]{6,14}$';
+
+create function private.is_email(p_email text) returns boolean
+language sql immutable
+set search_path = '' set timezone = 'UTC'
+return p_email = lower(p_email) and char_length(p_email) <= 254 and p_email ~ '^[^@[:space:]]+@[^@[:space:]]+\.[^@[:space:]]+$';
+
+create function private.touch() returns trigger
+language plpgsql
+set search_path = '' set timezone = 'UTC'
+as $$
+begin
+  new.updated_at := private.now();
+  return new;
+end;
+$$;
+
+create function private.refuse_change() returns trigger
+language plpgsql
+set search_path = '' set timezone = 'UTC'
+as $$
+begin
+  perform private.refuse(409, 'use_function', tg_argv[0]);
+  return null;
+end;
+$$;
+comment on function private.refuse_change() is 'Trigger that refuses the statement with the sentence given to it.';
+
+-- What happened, for people --------------------------------------------------------------------------
+
+create type public.actor_role as enum ('admin', 'tutor', 'student', 'clock', 'service', 'studio');
+comment on type public.actor_role is
+  'In which capacity a change was made: a person''s, the clock''s, the service key''s, or by hand in Studio.';
+
+create table public.audit_logs (
+  id bigint generated always as identity primary key,
+  created_at timestamptz not null default private.now(),
+  actor_user_id uuid,
+  actor_role public.actor_role not null,
+  action text not null,
+  entity_type text not null,
+  entity_id uuid,
+  reason text,
+  request_id text,
+  details jsonb not null default '{}'
+);
+comment on table public.audit_logs is 'Who did what, when and why. Append-only; written by triggers alone.';
+comment on column public.audit_logs.actor_user_id is 'The person (profiles.id); empty for the clock, the service key and Studio.';
+comment on column public.audit_logs.details is 'What changed: {"column": {"from", "to"}}. Contact details are named, never copied.';
+comment on column public.audit_logs.request_id is 'The X-Request-Id of the call, where the API passes headers on.';
+create index audit_logs_entity on public.audit_logs (entity_type, entity_id, id);
+create index audit_logs_actor on public.audit_logs (actor_user_id, id);
+
+alter table public.audit_logs enable row level security;
+
+create trigger audit_logs_append_only before update or delete or truncate on public.audit_logs
+  for each statement execute function private.refuse_change('Audit rows are append-only.');
+
+create function private.actor_role() returns public.actor_role
+language plpgsql stable
+set search_path = '' set timezone = 'UTC'
+as $$
+begin
+  if auth.uid() is null then
+    return case when auth.role() = 'service_role' then 'service' else 'studio' end;
+  end if;
+  return coalesce(
+    (select role::text from public.user_roles where profile_id = private.caller_id() order by role limit 1),
+    'service'
+  );
+end;
+$$;
+comment on function private.actor_role() is
+  'The capacity of whoever runs this statement, where no function has decided it: the caller''s first role.';
+
+create function private.request_id() returns text
+language plpgsql stable
+set search_path = '' set timezone = 'UTC'
+as $$
+begin
+  return left(nullif(current_setting('request.headers', true), '')::json ->> 'x-request-id', 128);
+exception when invalid_text_representation then
+  return null;
+end;
+$$;
+
+create function private.record_audit(
+  p_action text, p_entity_type text, p_entity_id uuid, p_details jsonb default '{}', p_reason text default null
+) returns void
+language plpgsql
+set search_path = '' set timezone = 'UTC'
+as $$
+begin
+  insert into public.audit_logs (actor_user_id, actor_role, action, entity_type, entity_id, reason, request_id, details)
+  values (private.caller_id(), private.actor_role(), p_action, p_entity_type, p_entity_id, p_reason,
+          private.request_id(), p_details);
+end;
+$$;
+comment on function private.record_audit(text, text, uuid, jsonb, text) is
+  'Writes one audit row for whoever runs this statement.';
+
+create function private.audit_change() returns trigger
+language plpgsql security definer
+set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  v_entity text := tg_argv[0];
+  v_withheld text[] := coalesce(string_to_array(tg_argv[1], ','), '{}');
+  v_old jsonb := case when tg_op = 'INSERT' then '{}' else to_jsonb(old) end;
+  v_new jsonb := case when tg_op = 'DELETE' then '{}' else to_jsonb(new) end;
+  v_changes jsonb;
+begin
+  select jsonb_object_agg(key, case
+           when key = any (v_withheld) then jsonb_build_object('changed', true)
+           else jsonb_build_object('from', v_old -> key, 'to', v_new -> key) end)
+    into v_changes
+    from jsonb_object_keys(v_old || v_new) as key
+   where v_old -> key is distinct from v_new -> key
+     and coalesce(v_old -> key, 'null') <> coalesce(v_new -> key, 'null')
+     and key not in ('created_at', 'updated_at');
+  if v_changes is not null then
+    perform private.record_audit(
+      v_entity || case tg_op when 'INSERT' then '_created' when 'UPDATE' then '_updated' else '_deleted' end,
+      v_entity,
+      coalesce(v_new ->> 'id', v_old ->> 'id', v_new ->> 'profile_id', v_old ->> 'profile_id')::uuid,
+      v_changes);
+  end if;
+  return null;
+end;
+$$;
+comment on function private.audit_change() is
+  'Row trigger: one audit row naming what changed. Arguments: the entity''s word, and the columns (comma separated) whose values stay out.';
+
+-- What happened, for machines ------------------------------------------------------------------------
+
+create table private.outbox_events (
+  id bigint generated always as identity primary key,
+  event_type text not null,
+  schema_version integer not null default 1,
+  aggregate_type text not null,
+  aggregate_id uuid not null,
+  aggregate_sequence integer not null,
+  payload jsonb not null,
+  occurred_at timestamptz not null,
+  recorded_at timestamptz not null default private.now(),
+  transaction_id xid8 not null default pg_current_xact_id(),
+  constraint outbox_events_in_order unique (aggregate_type, aggregate_id, aggregate_sequence)
+);
+comment on table private.outbox_events is
+  'What the outside world is to be told, written in the transaction of the change itself.';
+comment on column private.outbox_events.aggregate_sequence is
+  'Counts 1, 2, 3 … for one session, match or booking; its row is locked by whoever writes an event for it.';
+comment on column private.outbox_events.transaction_id is
+  'Lets a reader stop before the oldest running transaction, so that a late commit is never skipped.';
+
+alter table private.outbox_events enable row level security;
+
+create function private.record_event(
+  p_event_type text, p_aggregate_type text, p_aggregate_id uuid, p_payload jsonb, p_occurred_at timestamptz
+) returns void
+language plpgsql
+set search_path = '' set timezone = 'UTC'
+as $$
+begin
+  insert into private.outbox_events (event_type, aggregate_type, aggregate_id, aggregate_sequence, payload, occurred_at)
+  select p_event_type, p_aggregate_type, p_aggregate_id, coalesce(max(aggregate_sequence), 0) + 1, p_payload, p_occurred_at
+    from private.outbox_events
+   where aggregate_type = p_aggregate_type and aggregate_id = p_aggregate_id;
+end;
+$$;
+comment on function private.record_event(text, text, uuid, jsonb, timestamptz) is
+  'Puts one event in the outbox. The caller holds the lock on the aggregate''s row.';
