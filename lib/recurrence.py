@@ -57,7 +57,13 @@ class SchedulePattern(BaseModel):
     timezone: Timezone
     days: Annotated[
         tuple[Weekday, ...],
-        Field(min_length=1, max_length=7, description="ISO weekdays, Monday = 1.", examples=[[2, 4]]),
+        Field(
+            min_length=1,
+            max_length=7,
+            description="ISO weekdays, Monday = 1.",
+            examples=[[2, 4]],
+            json_schema_extra={"uniqueItems": True},
+        ),
         AfterValidator(_sorted_and_unique),
     ]
     time: Annotated[

@@ -726,6 +726,10 @@ def test_days_are_different_iso_weekdays(days: object) -> None:
         SchedulePattern.model_validate({"timezone": LONDON, "days": days, "time": "10:00"})
 
 
+def test_the_published_schema_says_that_days_differ() -> None:
+    assert SchedulePattern.model_json_schema()["properties"]["days"]["uniqueItems"] is True
+
+
 @pytest.mark.parametrize("length", [0, 14, 481, -60, "60", 60.5, True, None])
 def test_a_lesson_is_fifteen_minutes_to_eight_hours_long(length: object) -> None:
     with pytest.raises(ValidationError):
