@@ -1,0 +1,1 @@
+"""HTTP only: method, path, body model, which lib call, status code."""

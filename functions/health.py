@@ -1,0 +1,16 @@
+"""GET /health."""
+
+from fastapi import APIRouter
+
+from functions.callers import AsCallerIfSignedIn
+from functions.problems import problems
+from lib import health as lib_health
+from lib.health import Health
+
+router = APIRouter(prefix="/api", tags=["Health"])
+
+
+@router.get("/health", responses=problems(), response_model_exclude_none=True)
+async def health(database: AsCallerIfSignedIn) -> Health:
+    """Whether the functions answer; for admins also which clock the database goes by."""
+    return await lib_health.health(database)

@@ -1,0 +1,59 @@
+"""The app that is deployed: a plain ASGI object, ``functions.main:app``."""
+
+from typing import Any
+
+from fastapi import Depends, FastAPI
+
+from functions import days_off, docs, health, matches, packages, people, schedules, sessions
+from functions.problems import describe_problems
+from lib import web
+from lib.config import Settings, settings
+
+DESCRIPTION = """
+Sessions for tutoring businesses, on Supabase.
+
+Sign in with Supabase Auth and send its access token as `Authorization: Bearer …`. Times are UTC; each session
+also carries them in the viewer's timezone. A refusal is a problem document (RFC 9457) with a stable `code`.
+"""
+_TAGS = [
+    {"name": "Sessions", "description": "Who has which lessons when, and what became of them."},
+    {"name": "Schedules", "description": "From a weekly pattern to the sessions of a package."},
+    {"name": "People", "description": "Profiles, roles and guardians."},
+    {"name": "Matches", "description": "Requests to be taught, and the tutors who take them on."},
+    {"name": "Packages", "description": "Prepaid sessions."},
+    {"name": "Days off", "description": "Holidays and time off."},
+    {"name": "Health", "description": "Whether the service is up."},
+]
+
+
+class Lessonkeeper(FastAPI):
+    """FastAPI whose document also describes its problem answers."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document, made at the first call."""
+        if self.openapi_schema is None:
+            describe_problems(super().openapi())
+        return super().openapi()
+
+
+def assemble(config: Settings) -> FastAPI:
+    """The app with its routes and its border."""
+    app = Lessonkeeper(
+        title="Lessonkeeper",
+        version="0.1.0",
+        description=DESCRIPTION,
+        openapi_tags=_TAGS,
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        dependencies=[Depends(web.json_only)],
+        generate_unique_id_function=lambda route: route.name,
+    )
+    for part in (sessions, schedules, people, matches, packages, days_off, health, docs):
+        app.include_router(part.router)
+    web.install(app, config)
+    return app
+
+
+app = assemble(settings())

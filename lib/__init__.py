@@ -1,0 +1,1 @@
+"""What Lessonkeeper says to Supabase, and the pure rules it computes with."""

@@ -1,0 +1,121 @@
+"""Shapes that several parts of the domain answer with. Pure.
+
+The database gives instants in UTC; the same instants on the viewer's clocks are added here, with the pinned
+zone rules, and nowhere else.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, computed_field
+
+from lib.zones import to_local, zone
+
+SessionStatus = Literal[
+    "scheduled", "in_progress", "done", "no_show_student", "no_show_tutor", "rescheduled", "cancelled"
+]
+SessionOrigin = Literal["match", "booking"]
+Role = Literal["admin", "tutor", "student"]
+Utc = Annotated[AwareDatetime, Field(examples=["2026-03-02T14:00:00Z"])]
+
+
+class Answer(BaseModel):
+    """What we answer. Columns that the database adds are not shown before a shape here names them."""
+
+    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
+
+
+class Participant(Answer):
+    """All that people who share a lesson see of each other."""
+
+    id: UUID
+    display_name: str = Field(examples=["Amina Siddiqui"])
+    timezone: str = Field(examples=["Asia/Karachi"])
+
+
+class PackageProgress(Answer):
+    """Where a session stands in its package."""
+
+    id: UUID
+    tier_sessions: int = Field(description="Sessions bought: the N of “k of N”.", examples=[12])
+    sessions_used: int = Field(examples=[3])
+    sessions_left: int = Field(examples=[9])
+    position: int | None = Field(
+        description="The k of “k of N”: its rank by start. Null when the session is not counted.",
+        examples=[4],
+    )
+
+
+class Session(Answer):
+    """One lesson, with its times in UTC and on the viewer's clocks."""
+
+    id: UUID
+    origin: SessionOrigin
+    match_id: UUID | None
+    booking_id: UUID | None
+    package_id: UUID | None
+    sequence_number: int | None = Field(description="Unique within the package; only grows.")
+    occurrence_start_utc: Utc | None = Field(description="The start it was generated for; never changes.")
+    is_extra: bool = Field(description="Added by hand, outside the weekly pattern.")
+    status: SessionStatus
+    status_reason: str | None
+    is_delayed: bool = Field(description="The clock, not a person, moved it to in_progress.")
+    started_at: Utc | None
+    started_by: UUID | None
+    scheduled_start_utc: Utc
+    scheduled_end_utc: Utc
+    timezone: str = Field(
+        description="The viewer's: of the profile, or as asked with `tz`.", examples=["Europe/London"]
+    )
+    tutor: Participant
+    student: Participant
+    subject: str | None
+    level: str | None
+    meet_link: str | None = Field(examples=["https://meet.google.com/abc-defg-hij"])
+    tutor_notes: str | None = Field(description="The student reads them too.")
+    package: PackageProgress | None
+    version: int = Field(description="Send it as `expected_version` to be told when somebody was faster.")
+    updated_by_user_id: UUID | None
+    updated_at: Utc
+    created_at: Utc
+
+    @computed_field(description="The start on the viewer's clocks.", examples=["2026-03-02T14:00:00+00:00"])
+    @property
+    def start_local(self) -> AwareDatetime:
+        """``scheduled_start_utc`` in ``timezone``."""
+        return self._local(self.scheduled_start_utc)
+
+    @computed_field(description="The end on the viewer's clocks.", examples=["2026-03-02T15:00:00+00:00"])
+    @property
+    def end_local(self) -> AwareDatetime:
+        """``scheduled_end_utc`` in ``timezone``."""
+        return self._local(self.scheduled_end_utc)
+
+    @computed_field(description="Elapsed minutes from start to end.", examples=[60])
+    @property
+    def duration_mins(self) -> int:
+        """The length in minutes, whatever the clocks do meanwhile."""
+        return int((self.scheduled_end_utc - self.scheduled_start_utc).total_seconds() // 60)
+
+    def _local(self, instant: datetime) -> datetime:
+        return to_local(instant, zone(self.timezone))
+
+
+def session_seen_from(timezone: str, stored: Mapping[str, Any]) -> Session:
+    """A session as the database gives it, with its times on the clocks of ``timezone``."""
+    return Session.model_validate({**stored, "timezone": timezone})
+
+
+def viewer_timezone(answer: Mapping[str, Any], asked: str | None) -> str:
+    """The zone to show times in: the one asked for, else the one of the viewer's profile.
+
+    A profile that was edited in Studio may hold a name that we do not know; UTC then, so that its owner still
+    sees the lessons.
+    """
+    wanted = asked or str(answer.get("viewer_timezone") or "UTC")
+    try:
+        return zone(wanted).name
+    except ValueError:
+        return "UTC"

@@ -1,0 +1,229 @@
+"""Bearer token → Caller.
+
+A token is accepted when its signature holds under a key of the configured project and it is addressed to us:
+ES256 or RS256 with a published key of that very type, audience ``authenticated``, our issuer, not expired, a
+UUID as subject, role ``authenticated``. HS256 is accepted only where the shared secret is configured, which
+is a local stack. The algorithm in a token's header chooses among these and nothing more, so a public key is
+never used as a shared secret. Nothing here asks Supabase about the caller: roles are rows, and row-level
+security reads them.
+
+Sources: RFC 8725 (JWT best practices); https://supabase.com/docs/guides/auth/signing-keys
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+import httpx
+import jwt
+from pydantic import BaseModel
+
+from lib.config import Settings, settings
+from lib.errors import NotSignedIn, UpstreamUnavailable
+
+KEYS_LIVE_SECONDS = 600.0
+"""How long published keys are believed without a look; a withdrawn key is honoured no longer than this."""
+COOLDOWN_SECONDS = 30.0
+"""The least time between two looks for a key id we do not know, so that made-up ids cost Supabase nothing."""
+RETRY_SECONDS = 5.0
+"""The least time between two looks after one that failed."""
+LEEWAY_SECONDS = 30
+LONGEST_TOKEN = 8192
+
+_AUDIENCE = "authenticated"
+_ROLE = "authenticated"
+_REQUIRED = ("exp", "sub", "aud", "iss")
+_KEY_TYPES = {"ES256": "EC", "RS256": "RSA"}
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A person whose token was verified."""
+
+    id: UUID
+    token: str = field(repr=False)
+
+
+class _JwkSet(BaseModel):
+    """The document, RFC 7517 §5."""
+
+    keys: list[dict[str, Any]]
+
+
+class KeySet:
+    """The keys that a project signs with, as published under ``url`` (a JWK Set, RFC 7517).
+
+    One look serves everyone who waits for it. A look that fails leaves the keys of the last one in use.
+
+    Args:
+        url: where the set is.
+        client: how it is fetched.
+        timeout: seconds for one look.
+        now: a monotonic clock in seconds.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        client: httpx.AsyncClient,
+        *,
+        timeout: float = 5.0,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._url = url
+        self._client = client
+        self._timeout = timeout
+        self._now = now
+        self._keys: Mapping[str, jwt.PyJWK] | None = None
+        self._good_until = float("-inf")
+        self._no_look_before = float("-inf")
+        self._last_look_failed = False
+        self._looking = asyncio.Lock()
+
+    async def key(self, kid: str) -> jwt.PyJWK:
+        """The key with this id.
+
+        Raises:
+            NotSignedIn: the project has no such key.
+            UpstreamUnavailable: that cannot be found out now.
+        """
+        if not self._answers(kid):
+            async with self._looking:
+                if not self._answers(kid) and self._now() >= self._no_look_before:
+                    await self._look()
+        found = (self._keys or {}).get(kid)
+        if found is not None:
+            return found
+        if self._last_look_failed or self._keys is None:
+            raise UpstreamUnavailable(cause="jwks")
+        raise NotSignedIn
+
+    def _answers(self, kid: str) -> bool:
+        return self._keys is not None and kid in self._keys and self._now() < self._good_until
+
+    async def _look(self) -> None:
+        try:
+            self._keys = await self._fetch()
+        except (httpx.HTTPError, TimeoutError, ValueError, RecursionError):
+            self._last_look_failed = True
+            self._no_look_before = self._now() + RETRY_SECONDS
+        else:
+            self._last_look_failed = False
+            self._good_until = self._now() + KEYS_LIVE_SECONDS
+            self._no_look_before = self._now() + COOLDOWN_SECONDS
+
+    async def _fetch(self) -> Mapping[str, jwt.PyJWK]:
+        async with asyncio.timeout(self._timeout):
+            response = await self._client.get(self._url, headers={"Accept": "application/json"})
+        response.raise_for_status()
+        return _usable_keys(_JwkSet.model_validate(response.json()).keys)
+
+
+def _usable_keys(published: list[dict[str, Any]]) -> Mapping[str, jwt.PyJWK]:
+    """Those with an id and an algorithm we accept. A set may hold others; they are none of ours."""
+    usable: dict[str, jwt.PyJWK] = {}
+    for entry in published:
+        try:
+            key = jwt.PyJWK.from_dict(entry)
+        except (jwt.PyJWTError, AttributeError, TypeError, ValueError):
+            continue
+        if isinstance(key.key_id, str) and key.key_type in _KEY_TYPES.values():
+            usable[key.key_id] = key
+    return usable
+
+
+class Verifier:
+    """Decides on tokens for one project.
+
+    Args:
+        keys: the project's published keys.
+        issuer: the ``iss`` a token must carry.
+        secret: the shared secret of a local stack; None refuses HS256 altogether.
+    """
+
+    def __init__(self, keys: KeySet, issuer: str, secret: str | None = None) -> None:
+        self._keys = keys
+        self._issuer = issuer
+        self._secret = secret
+
+    async def caller(self, token: str) -> Caller:
+        """Who sent ``token``.
+
+        Raises:
+            NotSignedIn: it is not valid, whatever the reason; the answer does not say which.
+            UpstreamUnavailable: the keys to check it with cannot be had.
+        """
+        if len(token) > LONGEST_TOKEN:
+            raise NotSignedIn
+        try:
+            claims = await self._claims(token)
+        except (jwt.PyJWTError, ValueError, RecursionError):
+            # Without the cause: its text may quote the token.
+            raise NotSignedIn from None
+        if claims.get("role") != _ROLE:
+            raise NotSignedIn
+        return Caller(id=_person_id(claims.get("sub")), token=token)
+
+    async def _claims(self, token: str) -> dict[str, Any]:
+        header = jwt.get_unverified_header(token)
+        algorithm = header.get("alg")
+        if algorithm == "HS256" and self._secret is not None:
+            return self._signed_with_secret(token, self._secret)
+        key_type = _KEY_TYPES.get(str(algorithm))
+        kid = header.get("kid")
+        if key_type is None or not isinstance(kid, str):
+            raise NotSignedIn
+        key = await self._keys.key(kid)
+        if key.key_type != key_type:
+            raise NotSignedIn
+        return self._decode(token, key.key, str(algorithm), _REQUIRED)
+
+    def _signed_with_secret(self, token: str, secret: str) -> dict[str, Any]:
+        """A local stack's token. ``@supabase/lite`` writes no issuer; one that is there must be ours."""
+        claims = self._decode(token, secret, "HS256", ("exp", "sub", "aud"))
+        if claims.get("iss", self._issuer) != self._issuer:
+            raise NotSignedIn
+        return claims
+
+    def _decode(self, token: str, key: Any, algorithm: str, required: tuple[str, ...]) -> dict[str, Any]:  # noqa: ANN401
+        return jwt.decode(
+            token,
+            key,
+            algorithms=[algorithm],
+            audience=_AUDIENCE,
+            issuer=self._issuer if "iss" in required else None,
+            leeway=LEEWAY_SECONDS,
+            options={"require": list(required)},
+        )
+
+
+def _person_id(subject: object) -> UUID:
+    """The subject as an id, in its one canonical spelling."""
+    try:
+        person = UUID(str(subject))
+    except ValueError:
+        raise NotSignedIn from None
+    if str(person) != subject:
+        raise NotSignedIn
+    return person
+
+
+def verifier_for(config: Settings, client: httpx.AsyncClient) -> Verifier:
+    """The verifier of the project in ``config``."""
+    secret = config.supabase_jwt_secret
+    return Verifier(
+        KeySet(config.supabase_jwks_url, client),
+        config.supabase_jwt_issuer,
+        secret.get_secret_value() if secret is not None else None,
+    )
+
+
+@lru_cache(maxsize=1)
+def verifier() -> Verifier:
+    """The verifier of this process, with a client of its own: keys never wait for a free connection."""
+    client = httpx.AsyncClient(http2=False, timeout=5.0, limits=httpx.Limits(max_connections=2))
+    return verifier_for(settings(), client)

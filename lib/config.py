@@ -1,0 +1,125 @@
+"""Every environment variable, read once and typed. Nothing else in the project reads the environment.
+
+The names are those of the Supabase ecosystem, so that ``supabase status -o env`` and a Vercel integration
+fill them without a translation.
+"""
+
+import re
+from functools import lru_cache
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?|https?://\[[0-9A-Fa-f:]+\](:\d{1,5})?")
+_SHORTEST_SECRET = 32
+"""Bytes. RFC 7518 §3.2: an HS256 key is at least as long as the hash."""
+
+
+class ConfigurationError(RuntimeError):
+    """The environment is incomplete or wrong. The message names variables and never shows a value."""
+
+
+class Settings(BaseSettings):
+    """The settings of one process. Secrets are ``SecretStr``: printing the object shows none."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+
+    supabase_url: str = Field(description="Where Supabase is, such as https://abc.supabase.co.")
+    supabase_publishable_key: str = Field(
+        description="The key that says which project; no rights of its own."
+    )
+    supabase_secret_key: SecretStr | None = Field(
+        default=None, description="The service key: for cron, webhooks and token links alone."
+    )
+    supabase_jwks_url: str = Field(default="", description="Where the keys that sign tokens are published.")
+    supabase_jwt_secret: SecretStr | None = Field(
+        default=None, description="Allows HS256 tokens signed with it. For a local stack only."
+    )
+    supabase_jwt_issuer: str = Field(default="", description="The `iss` that a token must carry.")
+    supabase_timeout_seconds: float = Field(
+        default=10.0, gt=0, le=120, description="The longest that one call to Supabase may take, all in all."
+    )
+    cron_secret: SecretStr | None = Field(default=None, description="What a scheduler proves itself with.")
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Browser origins that may call, exact, separated by commas. None by default."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("supabase_url", "supabase_jwks_url")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        if value and not re.match(r"https?://[^\s/]+", value):
+            raise ValueError("must begin with http:// or https://")
+        return value.rstrip("/")
+
+    @field_validator("allowed_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(origin.strip() for origin in value.split(",") if origin.strip())
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _are_exact(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(_ORIGIN.fullmatch(origin) for origin in value):
+            raise ValueError(
+                "must be exact origins such as https://app.example.com, without path or wildcard"
+            )
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("supabase_jwt_secret")
+    @classmethod
+    def _is_long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().encode()) < _SHORTEST_SECRET:
+            raise ValueError(f"must have at least {_SHORTEST_SECRET} bytes")
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _derive(cls, values: dict[str, object]) -> dict[str, object]:
+        """Fill the two addresses that follow from the project's own."""
+        if not values.get("supabase_url"):
+            return values
+        auth = f"{str(values['supabase_url']).rstrip('/')}/auth/v1"
+        return {
+            "supabase_jwks_url": f"{auth}/.well-known/jwks.json",
+            "supabase_jwt_issuer": auth,
+            **values,
+        }
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Read the process's environment.
+
+        Raises:
+            ConfigurationError: one message that names every variable that is missing or wrong.
+        """
+        try:
+            return cls()  # pyright: ignore[reportCallIssue]  # the environment gives the required ones
+        except ValidationError as error:
+            problems = [
+                f"  {'.'.join(map(str, fault['loc'])).upper()}: {_what_is_wrong(fault['type'], fault['msg'])}"
+                for fault in error.errors(include_input=False, include_url=False)
+            ]
+        raise ConfigurationError("\n".join(["Lessonkeeper cannot start. In the environment:", *problems]))
+
+
+def _what_is_wrong(kind: str, message: str) -> str:
+    return "is missing" if kind == "missing" else message.removeprefix("Value error, ")
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process, read at the first call.
+
+    Raises:
+        ConfigurationError: as ``Settings.from_environment``.
+    """
+    return Settings.from_environment()

@@ -1,0 +1,77 @@
+"""The way to Postgres: one shared HTTP client, and a PostgREST client per request that speaks as its caller.
+
+The caller's own token travels on, so row-level security sees the person. A call is a POST and is never sent
+twice by us: whoever asked decides that. The only importer of postgrest.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, cast
+
+import httpx
+from postgrest import AsyncPostgrestClient
+from postgrest.exceptions import APIError
+
+from lib.auth import Caller
+from lib.config import settings
+from lib.errors import UpstreamUnavailable, from_postgres
+
+_CONNECTIONS = httpx.Limits(max_connections=50, max_keepalive_connections=20, keepalive_expiry=15.0)
+"""Idle connections are dropped before the usual 60 s of a load balancer would drop them under us."""
+
+
+@lru_cache(maxsize=1)
+def http_client() -> httpx.AsyncClient:
+    """The process's one client to Supabase, without any credentials of its own."""
+    return httpx.AsyncClient(
+        http2=False,
+        timeout=settings().supabase_timeout_seconds,
+        limits=_CONNECTIONS,
+        follow_redirects=False,
+    )
+
+
+class Database:
+    """Postgres' functions, called as one person within one request.
+
+    Args:
+        caller: whose token goes along.
+        request_id: written into the audit of what this request changes.
+    """
+
+    def __init__(self, caller: Caller, request_id: str) -> None:
+        # A client object costs microseconds; the shared one must never carry a caller's header.
+        self._api = AsyncPostgrestClient(
+            f"{settings().supabase_url}/rest/v1",
+            headers={
+                "apikey": settings().supabase_publishable_key,
+                "Authorization": f"Bearer {caller.token}",
+                "X-Request-Id": request_id,
+            },
+            http_client=http_client(),
+            retry_enabled=False,
+        )
+
+    async def rpc(self, name: str, parameters: Mapping[str, object] | None = None) -> dict[str, Any]:
+        """Call ``public.name`` and give its JSON object. Parameters that are None are left to their default.
+
+        Raises:
+            Problem: the database's refusal, as ``errors.from_postgres`` reads it.
+            UpstreamUnavailable: no answer in time, or one that is not a JSON object.
+        """
+        sent = {key: value for key, value in (parameters or {}).items() if value is not None}
+        try:
+            async with asyncio.timeout(settings().supabase_timeout_seconds):
+                answer = await self._api.rpc(name, cast("dict[str, str]", sent)).execute()
+        except APIError as error:
+            # Without the cause: details of a foreign error may show rows.
+            raise from_postgres(error.code, error.message, error.details, error.hint) from None
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise UpstreamUnavailable(cause=type(error).__name__) from None
+        except (UnicodeDecodeError, RecursionError) as error:
+            raise UpstreamUnavailable(cause=type(error).__name__) from None
+        # postgrest hands on what is not JSON, such as a page of HTML or the first half of an answer, as text.
+        if not isinstance(answer.data, dict):
+            raise UpstreamUnavailable(cause="not a JSON object")
+        return cast("dict[str, Any]", answer.data)

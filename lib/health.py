@@ -1,0 +1,37 @@
+"""Whether the service is up and, for admins, which clock it goes by."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from lib.answers import Answer, Utc
+from lib.database import Database
+from lib.errors import NotAllowed
+
+
+class Clock(Answer):
+    """The database's clock, by which every rule goes."""
+
+    is_real: bool = Field(description="False in demo and tests, where it is pinned.")
+    now: Utc
+
+
+class Health(Answer):
+    """The functions answer. Nothing is said about the database to those who are no admins."""
+
+    status: Literal["ok"] = "ok"
+    clock: Clock | None = Field(default=None, description="For admins.")
+
+
+async def health(database: Database | None) -> Health:
+    """``ok``, and for an admin the clock.
+
+    Raises:
+        UpstreamUnavailable: the caller is signed in and the database does not answer.
+    """
+    if database is None:
+        return Health()
+    try:
+        return Health.model_validate({"clock": (await database.rpc("health"))["clock"]})
+    except NotAllowed:
+        return Health()

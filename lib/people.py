@@ -1,0 +1,135 @@
+"""People: the caller's own profile, everyone's for admins, and the guardians of students."""
+
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import AfterValidator, Field
+from pydantic.json_schema import SkipJsonSchema
+
+from lib.answers import Answer, Role
+from lib.database import Database
+from lib.fields import Changes, ClearableEmail, ClearablePhone, Email, Flag, Name, Phone, Request
+from lib.zones import Timezone
+
+
+def _each_once(roles: list[Role]) -> list[Role]:
+    if len(set(roles)) < len(roles):
+        raise ValueError("must name each role at most once")
+    return roles
+
+
+Roles = Annotated[
+    list[Role],
+    Field(max_length=3, json_schema_extra={"uniqueItems": True}, examples=[["tutor"]]),
+    AfterValidator(_each_once),
+]
+
+
+class Person(Answer):
+    """A person, as that person and admins see them."""
+
+    id: UUID
+    display_name: str = Field(examples=["Amina Siddiqui"])
+    timezone: str = Field(examples=["Asia/Karachi"])
+    email: str | None
+    phone: str | None
+    roles: list[Role]
+    is_active: bool = Field(description="A deactivated person can do nothing.")
+    has_account: bool = Field(description="Whether they have signed up.")
+
+
+class Guardian(Answer):
+    """A contact of a student."""
+
+    id: UUID
+    student_id: UUID
+    name: str
+    phone: str | None
+    email: str | None
+    timezone: str
+    whatsapp_opt_in: bool
+    is_primary: bool = Field(description="The one who is asked; each student with guardians has one.")
+
+
+class MeUpdate(Changes):
+    """What everyone may change of their own profile."""
+
+    display_name: Name | SkipJsonSchema[None] = None
+    timezone: Timezone | SkipJsonSchema[None] = None
+
+
+class PersonCreation(Request):
+    """A new person. They sign up later with this e-mail, and the profile is theirs once it is confirmed."""
+
+    email: Email
+    display_name: Name
+    timezone: Timezone
+    roles: Roles
+    phone: Phone | None = None
+
+
+class PersonUpdate(Changes):
+    """What an admin may change of a person."""
+
+    display_name: Name | SkipJsonSchema[None] = None
+    timezone: Timezone | SkipJsonSchema[None] = None
+    phone: ClearablePhone | SkipJsonSchema[None] = None
+    roles: Roles | SkipJsonSchema[None] = None
+    is_active: Flag | SkipJsonSchema[None] = None
+
+
+class GuardianCreation(Request):
+    """A new guardian of a student."""
+
+    student_id: UUID
+    name: Name
+    timezone: Timezone
+    phone: Phone | None = None
+    email: Email | None = None
+    whatsapp_opt_in: Flag = Field(default=False, description="Whether they agreed to WhatsApp messages.")
+    is_primary: Flag | None = Field(
+        default=None, description="Left out: primary if the student has no other."
+    )
+
+
+class GuardianUpdate(Changes):
+    """What an admin may change of a guardian."""
+
+    name: Name | SkipJsonSchema[None] = None
+    timezone: Timezone | SkipJsonSchema[None] = None
+    phone: ClearablePhone | SkipJsonSchema[None] = None
+    email: ClearableEmail | SkipJsonSchema[None] = None
+    whatsapp_opt_in: Flag | SkipJsonSchema[None] = None
+    is_primary: Flag | SkipJsonSchema[None] = None
+
+
+async def get_me(database: Database) -> Person:
+    """The caller's own profile."""
+    return Person.model_validate(await database.rpc("get_me"))
+
+
+async def update_me(database: Database, changes: MeUpdate) -> Person:
+    """Change the caller's own name or timezone."""
+    return Person.model_validate(await database.rpc("update_me", changes.parameters()))
+
+
+async def create_person(database: Database, person: PersonCreation) -> Person:
+    """Enter a person, or give roles and data to one who has already signed up with that e-mail."""
+    return Person.model_validate(await database.rpc("create_person", person.parameters()))
+
+
+async def update_person(database: Database, person_id: UUID, changes: PersonUpdate) -> Person:
+    """Change a person; the last admin stays one."""
+    parameters = changes.parameters(person_id=str(person_id))
+    return Person.model_validate(await database.rpc("update_person", parameters))
+
+
+async def create_guardian(database: Database, guardian: GuardianCreation) -> Guardian:
+    """Enter a guardian of a student."""
+    return Guardian.model_validate(await database.rpc("create_guardian", guardian.parameters()))
+
+
+async def update_guardian(database: Database, guardian_id: UUID, changes: GuardianUpdate) -> Guardian:
+    """Change a guardian; making one primary makes the others not."""
+    parameters = changes.parameters(guardian_id=str(guardian_id))
+    return Guardian.model_validate(await database.rpc("update_guardian", parameters))

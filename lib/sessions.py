@@ -1,0 +1,152 @@
+"""Sessions: who has which lessons when, and what became of them."""
+
+import base64
+import json
+from datetime import datetime
+from typing import Annotated, Any, NamedTuple
+from uuid import UUID
+
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, WithJsonSchema
+
+from lib.answers import (
+    Answer,
+    Role,
+    Session,
+    SessionOrigin,
+    SessionStatus,
+    session_seen_from,
+    viewer_timezone,
+)
+from lib.database import Database
+from lib.fields import Instant, Notes, Reason, Request
+from lib.zones import Timezone
+
+LONGEST_CURSOR = 200
+
+
+class Cursor(NamedTuple):
+    """The last row of a page; the next page begins behind it."""
+
+    start: Instant
+    id: UUID
+
+    def __str__(self) -> str:
+        """As it travels: opaque, URL-safe."""
+        content = json.dumps([self.start.isoformat(), str(self.id)])
+        return base64.urlsafe_b64encode(content.encode()).decode().rstrip("=")
+
+
+_CURSOR: TypeAdapter[Cursor] = TypeAdapter(Cursor)
+
+
+def _read_cursor(value: object) -> object:
+    if not isinstance(value, str) or len(value) > LONGEST_CURSOR:
+        raise ValueError("must be a next_cursor as it was given")
+    try:
+        content: Any = json.loads(
+            base64.b64decode(value + "=" * (-len(value) % 4), altchars=b"-_", validate=True)
+        )
+        return _CURSOR.validate_python(content)
+    except (ValueError, RecursionError, ValidationError):
+        raise ValueError("must be a next_cursor as it was given") from None
+
+
+class SessionQuery(Request):
+    """Which sessions. Filters narrow what the caller may see anyway."""
+
+    role: Role | None = Field(default=None, description="Only those in which the caller has this role.")
+    student_id: UUID | None = None
+    tutor_id: UUID | None = None
+    match_id: UUID | None = None
+    status: list[SessionStatus] | None = Field(default=None, max_length=7, description="May be repeated.")
+    origin: SessionOrigin | None = None
+    from_: Instant | None = Field(default=None, alias="from", description="Starting at this time or later.")
+    to: Instant | None = Field(default=None, description="Starting before this time.")
+    tz: Timezone | None = Field(default=None, description="Show times in this zone, not in the profile's.")
+    limit: int = Field(default=50, ge=1, le=200, description="Sessions a page.")
+    cursor: Annotated[
+        Cursor | None,
+        BeforeValidator(_read_cursor),
+        WithJsonSchema({"type": "string", "maxLength": LONGEST_CURSOR}),
+    ] = Field(default=None, description="The `next_cursor` of the page before.")
+
+
+class SessionPage(Answer):
+    """Sessions by start, earliest first."""
+
+    sessions: list[Session]
+    next_cursor: str | None = Field(description="Ask with it for the next page; null on the last one.")
+    timezone: str = Field(description="The zone of the local times.", examples=["Europe/London"])
+
+
+class StatusUpdate(Request):
+    """What became of a session."""
+
+    status: SessionStatus
+    notes: Notes | None = Field(
+        default=None,
+        description="The tutor's notes, which the student reads. Left out: kept; empty: cleared.",
+    )
+    reason: Reason | None = Field(default=None, description="Needed for a correction by an admin.")
+    expected_version: Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)] | None = Field(
+        default=None,
+        description="The version it was decided on; refused with `stale_version` if it has moved on.",
+    )
+
+
+class SessionResult(Answer):
+    """A session after an action."""
+
+    session: Session
+    changed: bool = Field(description="False when everything was so already.")
+
+
+async def list_sessions(database: Database, query: SessionQuery) -> SessionPage:
+    """One page of the sessions that the caller may see."""
+    answer = await database.rpc("list_sessions", _parameters(query))
+    timezone = viewer_timezone(answer, query.tz)
+    sessions = [session_seen_from(timezone, each) for each in answer["sessions"]]
+    return SessionPage(
+        sessions=sessions,
+        next_cursor=_cursor_behind(sessions) if answer["has_more"] else None,
+        timezone=timezone,
+    )
+
+
+async def get_session(database: Database, session_id: UUID, timezone: str | None) -> Session:
+    """One session that the caller may see."""
+    answer = await database.rpc("get_session", {"p_session_id": str(session_id)})
+    return _seen(answer, timezone)
+
+
+async def tutor_update_session(
+    database: Database, session_id: UUID, update: StatusUpdate, timezone: str | None
+) -> SessionResult:
+    """Set what became of a session. Credits, audit and events follow in the same transaction."""
+    answer = await database.rpc("tutor_update_session", update.parameters(session_id=str(session_id)))
+    return SessionResult(session=_seen(answer, timezone), changed=answer["changed"])
+
+
+def _seen(answer: dict[str, Any], timezone: str | None) -> Session:
+    return session_seen_from(viewer_timezone(answer, timezone), answer["session"])
+
+
+def _cursor_behind(sessions: list[Session]) -> str | None:
+    if not sessions:
+        return None
+    return str(Cursor(sessions[-1].scheduled_start_utc, sessions[-1].id))
+
+
+def _parameters(query: SessionQuery) -> dict[str, object]:
+    filters = query.model_dump(mode="json", exclude={"tz", "cursor", "from_"})
+    after = query.cursor
+    return {
+        **{f"p_{name}": value for name, value in filters.items()},
+        "p_from": _iso(query.from_),
+        "p_after_start": _iso(after and after.start),
+        "p_after_id": after and str(after.id),
+    }
+
+
+def _iso(instant: datetime | None) -> str | None:
+    return instant and instant.isoformat()
