@@ -14,7 +14,7 @@ create type public.request_status as enum ('open', 'matched', 'active', 'closed'
 create type public.match_status as enum ('proposed', 'active', 'ended');
 
 create function private.is_schedule_pattern(p_pattern jsonb) returns boolean
-language plpgsql immutable
+language plpgsql stable strict
 set search_path = '' set timezone = 'UTC'
 as $$
 declare
