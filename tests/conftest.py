@@ -1,12 +1,16 @@
-"""One test stack for the whole run, on a database clock that stands still."""
+"""One test stack for the whole run, on a database clock that stands still, and databases to test in."""
 
 from collections.abc import Iterator
+from itertools import count
 
+import psycopg
 import pytest
 
 from scripts.stack import Stack
-from tests.database import clone
+from tests.database import Database, clone, drop
 from tests.house import NOW
+
+_numbers = count(1)
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +26,26 @@ def stack() -> Iterator[Stack]:
 def server(stack: Stack) -> str:
     """The connection string of the stack's own database."""
     return stack.env()["DATABASE_URL"]
+
+
+@pytest.fixture(scope="session")
+def rules_url(server: str) -> str:
+    """The seeded house that `db` works in; nothing is ever committed there."""
+    return clone(server, "rules", "pristine")
+
+
+@pytest.fixture
+def db(rules_url: str) -> Iterator[Database]:
+    """The seeded house; whatever a test does there is rolled back."""
+    with psycopg.connect(rules_url) as connection:
+        connection.execute("select 1")  # opens the transaction, so that every call becomes a savepoint in it
+        yield Database(connection)
+        connection.rollback()
+
+
+@pytest.fixture
+def database_url(server: str) -> Iterator[str]:
+    """A seeded database of one's own, for tests that commit or race."""
+    name = f"race_{next(_numbers)}"
+    yield clone(server, name, "pristine")
+    drop(server, name)
