@@ -259,8 +259,10 @@ begin
     new.version := old.version + 1;
     new.updated_by_user_id := private.caller_id();
     new.updated_by_role := private.actor_role();
-    if new.status_reason is not distinct from old.status_reason and new.status <> old.status then
-      new.status_reason := null;
+    if new.status_reason is not distinct from old.status_reason
+       and (new.status, new.scheduled_start_utc, new.scheduled_end_utc)
+           <> (old.status, old.scheduled_start_utc, old.scheduled_end_utc) then
+      new.status_reason := null;  -- yesterday's reason is not today's
     end if;
   end if;
   new.updated_at := private.now();
@@ -346,14 +348,16 @@ begin
       perform private.record_event('session.rescheduled', 'session', (v_change.after).id,
         private.session_payload(v_change.after) || jsonb_build_object('previous_start_utc', (v_change.before).scheduled_start_utc),
         (v_change.after).updated_at);
-    elsif v_change.is_transition then
+    end if;
+    -- A parked session that gets a new time was moved; anything else that also changed status did both.
+    if v_change.is_transition and not (v_change.is_move and (v_change.after).status = 'scheduled') then
       perform private.record_session_audit('session_status_updated', v_change.after, jsonb_build_object(
         'status', jsonb_build_object('from', (v_change.before).status, 'to', (v_change.after).status)));
       perform private.record_event(
         private.session_event_type((v_change.before).status, (v_change.after).status), 'session', (v_change.after).id,
         private.session_payload(v_change.after) || jsonb_build_object('previous_status', (v_change.before).status),
         (v_change.after).updated_at);
-    elsif v_change.is_note then
+    elsif v_change.is_note and not v_change.is_move then
       perform private.record_session_audit('session_notes_updated', v_change.after, '{}');
     end if;
   end loop;

@@ -149,6 +149,19 @@ $$;
 comment on function private.slot_conflicts(public.matches, tstzrange[], uuid[]) is
   'For each slot the live sessions of the match''s two people in its way; a null session means the slot collides within its own plan.';
 
+create function private.lock_slots(p_match public.matches, p_slots tstzrange[]) returns void
+language sql
+set search_path = '' set timezone = 'UTC'
+as $$
+  select from public.sessions
+   where (tutor_user_id = p_match.tutor_user_id or student_user_id = p_match.student_user_id)
+     and status in ('scheduled', 'in_progress')
+     and tstzrange(scheduled_start_utc, scheduled_end_utc) && any (p_slots)
+   order by id for update
+$$;
+comment on function private.lock_slots(public.matches, tstzrange[]) is
+  'Sessions come before packages in the lock order: an exclusion constraint would wait for them while we hold the package.';
+
 create function private.generate_sessions(
   p_match_id uuid, p_package_id uuid, p_from_date date, p_fingerprint text, p_occurrences jsonb,
   p_plan_hash text, p_expected_plan_hash text, p_allow_partial boolean, p_fill boolean
@@ -172,6 +185,8 @@ begin
   perform from public.requests where id = v_match.request_id for update;
   select * into v_match from public.matches where id = p_match_id for update;
   perform private.lock_people(v_match.tutor_user_id, v_match.student_user_id);
+  v_slots := private.slots_of(p_occurrences, (v_match.schedule_pattern ->> 'duration_mins')::integer);
+  perform private.lock_slots(v_match, v_slots);
   v_package := private.package_for(v_match, p_package_id);
   select * into v_package from public.packages where id = v_package.id for update;
 
@@ -186,7 +201,6 @@ begin
   end if;
 
   v_needed := private.sessions_needed(v_package);
-  v_slots := private.slots_of(p_occurrences, (v_match.schedule_pattern ->> 'duration_mins')::integer);
   if v_needed = 0 then
     return private.generated_answer(v_match.id, v_package.id, 0, v_caller_id);
   end if;
@@ -316,7 +330,10 @@ begin
   if p_start_utc < private.now() then
     perform private.refuse(422, 'start_in_past', 'A session cannot be added in the past.');
   end if;
+  v_slot := tstzrange(p_start_utc, p_start_utc + make_interval(
+    mins => coalesce(p_duration_mins, (v_match.schedule_pattern ->> 'duration_mins')::integer, 60)));
   perform private.lock_people(v_match.tutor_user_id, v_match.student_user_id);
+  perform private.lock_slots(v_match, array[v_slot]);
   v_package := private.package_for(v_match, p_package_id);
   select * into v_package from public.packages where id = v_package.id for update;
   if v_package.status <> 'active' then
@@ -325,8 +342,6 @@ begin
   if private.sessions_needed(v_package) = 0 then
     perform private.refuse_exhausted(v_package.id);
   end if;
-  v_slot := tstzrange(p_start_utc, p_start_utc + make_interval(
-    mins => coalesce(p_duration_mins, (v_match.schedule_pattern ->> 'duration_mins')::integer, 60)));
   insert into public.sessions (match_id, tutor_user_id, student_user_id, package_id, sequence_number,
                                scheduled_start_utc, scheduled_end_utc, status_reason,
                                status_set_by, updated_by_user_id, updated_by_role)
