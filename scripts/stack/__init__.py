@@ -196,7 +196,7 @@ class Stack:
     def _set_authenticator_password(self) -> None:
         with self._postgres.connect() as connection:
             password = connection.pgconn.encrypt_password(
-                self._state.secret("authenticator password").encode(), b"authenticator", b"scram-sha-256"
+                self._postgres.password_of("authenticator").encode(), b"authenticator", b"scram-sha-256"
             )
             connection.execute(b"alter role authenticator password '" + password + b"'")
 
@@ -331,8 +331,13 @@ class Stack:
             },
             "studio": {"enabled": True},
         }
-        settings = {"database": self._postgres.url, "port": port, "config": config}
-        return {"LITE_SETTINGS": json.dumps(settings), "DO_NOT_TRACK": "1"}
+        # lite shows its connection's address to anyone who asks; the password goes another way.
+        settings = {"database": self._postgres.url_for("postgres", password=False), "port": port, "config": config}
+        return {
+            "LITE_SETTINGS": json.dumps(settings),
+            "PGPASSWORD": self._postgres.password_of("postgres"),
+            "DO_NOT_TRACK": "1",
+        }
 
     def _functions_environment(self, api: str) -> dict[str, str]:
         return {

@@ -24,7 +24,11 @@ const connection = createPostgresConnection({ url: database, postgresOptions: { 
 // Stock lite grants everything on every table as soon as it meets one with row-level security. We grant by name.
 connection.rlsState = "active";
 
-const app = new App({ ...config, connection, options: { server: { admin: true } } });
+const app = new App({
+  ...config,
+  connection,
+  options: { server: { admin: true, middlewares: [studioAsOwner] } },
+});
 await app.init();
 
 if (process.argv[2] === "prepare") {
@@ -34,6 +38,16 @@ if (process.argv[2] === "prepare") {
   const fetch = (request, { incoming }) => app.fetch(request, { peerAddress: incoming.socket.remoteAddress ?? null });
   const server = serve({ fetch, port, hostname: "127.0.0.1" });
   process.on("SIGTERM", () => server.close(() => process.exit(0)) && server.closeAllConnections());
+}
+
+/**
+ * Studio's requests carry no key; lite serves them, from this machine only, as service_role. Hosted Studio works as
+ * `postgres`, and so must this one: our tables grant service_role next to nothing.
+ */
+async function studioAsOwner(context, next) {
+  const set = context.set;
+  context.set = (name, value) => set(name, name === "jwt" && context.get("admin") ? { role: "postgres" } : value);
+  await next();
 }
 
 /** `2026-01-01 10:00:00.123456+00` → `2026-01-01T10:00:00.123456+00:00`; infinity stays as it is. */

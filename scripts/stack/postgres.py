@@ -50,9 +50,12 @@ class Postgres:
         """Where to connect as `postgres`, the owner of everything."""
         return self.url_for("postgres")
 
-    def url_for(self, role: str) -> str:
-        password = self._state.secret(f"{role} password")
-        return f"postgresql://{role}:{password}@{HOST}:{self._state.get('ports')['database']}/postgres"
+    def url_for(self, role: str, *, password: bool = True) -> str:
+        secret = ":" + self.password_of(role) if password else ""
+        return f"postgresql://{role}{secret}@{HOST}:{self._state.get('ports')['database']}/postgres"
+
+    def password_of(self, role: str) -> str:
+        return self._state.secret(f"{role} password")
 
     @property
     def pid(self) -> int | None:
@@ -71,7 +74,7 @@ class Postgres:
         home = self._new_home()
         self._state.put("home", str(home))
         password = home / "password"
-        password.write_text(self._state.secret("postgres password"))
+        password.write_text(self.password_of("postgres"))
         self._hand_over(home, password)
         settings = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
         self._run(
