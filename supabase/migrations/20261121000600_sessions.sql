@@ -330,7 +330,7 @@ declare
   v_change record;
 begin
   for v_change in
-    select o as before, n as after,
+    select o::public.sessions as before, n::public.sessions as after,
            o.status <> n.status as is_transition,
            (o.scheduled_start_utc, o.scheduled_end_utc) <> (n.scheduled_start_utc, n.scheduled_end_utc) as is_move,
            o.tutor_notes is distinct from n.tutor_notes as is_note
