@@ -318,6 +318,7 @@ as $$
 declare
   v_caller_id uuid := private.require_caller();
 begin
+  perform private.limit_calls('update_me', 60, interval '1 hour');
   update public.profiles
      set display_name = coalesce(p_display_name, display_name), timezone = coalesce(p_timezone, timezone)
    where id = v_caller_id;
@@ -330,7 +331,7 @@ language sql volatile security invoker
 set search_path = '' set timezone = 'UTC'
 return private.update_me(p_display_name, p_timezone);
 comment on function public.update_me(text, text) is
-  'Changes the caller''s name or time zone. Refuses: 401 not_signed_in, 403 not_allowed.';
+  'Changes the caller''s name or time zone. Refuses: 401 not_signed_in, 403 not_allowed, 429 too_many_requests.';
 grant execute on function private.update_me(text, text), public.update_me(text, text) to authenticated;
 
 create function private.set_roles(p_profile_id uuid, p_roles public.app_role[]) returns void

@@ -170,6 +170,8 @@ declare
 begin
   if v_student_id <> v_caller_id or not private.has_role(v_caller_id, 'student') then
     perform private.require_admin();
+  else
+    perform private.limit_calls('create_request', 20, interval '1 day');
   end if;
   perform private.require_person(v_student_id, 'student', 'student_id');
   insert into public.requests (student_user_id, subject, level)
@@ -184,7 +186,7 @@ language sql volatile security invoker
 set search_path = '' set timezone = 'UTC'
 return private.create_request(p_subject, p_level, p_student_id);
 comment on function public.create_request(text, text, uuid) is
-  'A student asks to be taught; an admin asks for any student. Refuses: 401, 403 not_allowed, 422 invalid.';
+  'A student asks to be taught, up to 20 times a day; an admin asks for any student. Refuses: 401, 403 not_allowed, 422 invalid, 429 too_many_requests.';
 grant execute on function private.create_request(text, text, uuid), public.create_request(text, text, uuid) to authenticated;
 
 create function private.update_request(p_request_id uuid, p_subject text, p_level text, p_status public.request_status) returns jsonb

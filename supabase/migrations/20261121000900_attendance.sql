@@ -88,7 +88,8 @@ comment on function private.check_sequence(public.sessions) is
   'A tutor resolves the sessions of a package in order. Refuses: 409 out_of_order, naming the blockers.';
 
 create function private.tutor_update_session(
-  p_session_id uuid, p_status public.session_status_enum, p_notes text, p_reason text, p_expected_version integer
+  p_session_id uuid, p_status public.session_status_enum, p_notes text, p_reason text, p_expected_version integer,
+  p_idempotency_key text
 ) returns jsonb
 language plpgsql security definer
 set search_path = '' set timezone = 'UTC'
@@ -98,7 +99,15 @@ declare
   v_role public.actor_role := case when private.is_admin() then 'admin' else 'tutor' end;
   v_session public.sessions;
   v_match public.matches;
+  v_again jsonb;
 begin
+  if p_idempotency_key is not null then
+    v_again := jsonb_strip_nulls(jsonb_build_object(
+      'p_session_id', p_session_id, 'p_status', p_status, 'p_notes', p_notes, 'p_reason', p_reason,
+      'p_expected_version', p_expected_version));
+    return private.once(p_idempotency_key, encode(sha256(convert_to(v_again::text, 'UTF8')), 'hex'),
+                        'tutor_update_session', v_again);
+  end if;
   select * into v_session from public.sessions
    where id = p_session_id and (v_role = 'admin' or v_caller_id in (tutor_user_id, student_user_id));
   if not found then
@@ -154,16 +163,16 @@ $$;
 
 create function public.tutor_update_session(
   p_session_id uuid, p_status public.session_status_enum, p_notes text default null, p_reason text default null,
-  p_expected_version integer default null
+  p_expected_version integer default null, p_idempotency_key text default null
 ) returns jsonb
 language sql volatile security invoker
 set search_path = '' set timezone = 'UTC'
-return private.tutor_update_session(p_session_id, p_status, p_notes, p_reason, p_expected_version);
-comment on function public.tutor_update_session(uuid, public.session_status_enum, text, text, integer) is
+return private.tutor_update_session(p_session_id, p_status, p_notes, p_reason, p_expected_version, p_idempotency_key);
+comment on function public.tutor_update_session(uuid, public.session_status_enum, text, text, integer, text) is
   'Its tutor says what became of a session, an admin too, or corrects it with a reason. Null notes keep, '''' clears. Refuses: 401, 402 package_exhausted, 403 not_allowed, 404, 409 illegal_transition, too_early, too_late, out_of_order, slot_taken, stale_version, 422 reason_required, invalid.';
 grant execute on function
-  private.tutor_update_session(uuid, public.session_status_enum, text, text, integer),
-  public.tutor_update_session(uuid, public.session_status_enum, text, text, integer) to authenticated;
+  private.tutor_update_session(uuid, public.session_status_enum, text, text, integer, text),
+  public.tutor_update_session(uuid, public.session_status_enum, text, text, integer, text) to authenticated;
 
 create function private.health() returns jsonb
 language plpgsql stable security definer
