@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import count
+from random import Random
 
 import psycopg
 import pytest
@@ -11,6 +12,19 @@ from tests.database import Database, clone, drop
 from tests.house import NOW
 
 _numbers = count(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, help="repeat what a failed random test reported as its seed")
+
+
+@pytest.fixture
+def chance(request: pytest.FixtureRequest) -> Random:
+    """Randomness whose seed is printed with a failure; `--seed` repeats it."""
+    seed = request.config.getoption("--seed")
+    seed = Random().randrange(2**32) if seed is None else seed
+    request.node.add_report_section("call", "seed", f"--seed={seed}")
+    return Random(seed)
 
 
 @pytest.fixture(scope="session")
