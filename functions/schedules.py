@@ -41,9 +41,7 @@ async def generate_sessions(
     return generated
 
 
-@router.post(
-    "/matches/{match_id}/sessions/extra", status_code=201, responses=problems(402, 404, 409, body=True)
-)
+@router.post("/matches/{match_id}/sessions/extra", status_code=201, responses=problems(402, 404, 409, body=True))
 async def add_extra_session(
     database: AsCaller, match_id: UUID, request: ExtraSessionRequest, tz: InZone = None
 ) -> Session:

@@ -26,7 +26,7 @@ from lib.config import Settings, settings
 from lib.errors import NotSignedIn, UpstreamUnavailable
 
 KEYS_LIVE_SECONDS = 600.0
-"""How long published keys are believed without a look; a withdrawn key is honoured no longer than this."""
+"""How long published keys are believed without a look; only an outage makes a withdrawn key live longer."""
 COOLDOWN_SECONDS = 30.0
 """The least time between two looks for a key id we do not know, so that made-up ids cost Supabase nothing."""
 RETRY_SECONDS = 5.0

@@ -26,9 +26,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
 
     supabase_url: str = Field(description="Where Supabase is, such as https://abc.supabase.co.")
-    supabase_publishable_key: str = Field(
-        description="The key that says which project; no rights of its own."
-    )
+    supabase_publishable_key: str = Field(description="The key that says which project; no rights of its own.")
     supabase_secret_key: SecretStr | None = Field(
         default=None, description="The service key: for cron, webhooks and token links alone."
     )
@@ -64,9 +62,7 @@ class Settings(BaseSettings):
     @classmethod
     def _are_exact(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not all(_ORIGIN.fullmatch(origin) for origin in value):
-            raise ValueError(
-                "must be exact origins such as https://app.example.com, without path or wildcard"
-            )
+            raise ValueError("must be exact origins such as https://app.example.com, without path or wildcard")
         return value
 
     @field_validator("log_level", mode="before")

@@ -9,7 +9,6 @@ from typing import Any, Self
 from uuid import UUID
 
 from pydantic import Field, model_validator
-from pydantic.json_schema import SkipJsonSchema
 
 from lib import recurrence
 from lib.answers import Answer, Participant, Utc
@@ -67,8 +66,8 @@ class HolidayCreation(Request):
 class HolidayUpdate(Changes):
     """What an admin may change of a holiday."""
 
-    on_date: Day | SkipJsonSchema[None] = None
-    name: Name | SkipJsonSchema[None] = None
+    on_date: Day | None = None
+    name: Name | None = None
 
 
 def _is_one_form(given: Mapping[str, Any]) -> bool:
@@ -97,11 +96,11 @@ class TimeOffCreation(Request):
 class TimeOffUpdate(Changes):
     """What may change of time off. A new span is given whole, in one of the two forms."""
 
-    starts_on: Day | SkipJsonSchema[None] = None
-    ends_on: Day | SkipJsonSchema[None] = None
-    starts_at: Instant | SkipJsonSchema[None] = None
-    ends_at: Instant | SkipJsonSchema[None] = None
-    note: Notes | SkipJsonSchema[None] = None
+    starts_on: Day | None = None
+    ends_on: Day | None = None
+    starts_at: Instant | None = None
+    ends_at: Instant | None = None
+    note: Notes | None = None
 
 
 async def create_holiday(database: Database, holiday: HolidayCreation) -> Holiday:

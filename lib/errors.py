@@ -240,15 +240,11 @@ def from_postgres(code: str | None, message: str | None, details: object, hint: 
     return _FOREIGN.get(code or "", UpstreamUnavailable)(cause=code)
 
 
-def _own_refusal(
-    status: int, sqlstate: str | None, message: str | None, details: object, hint: object
-) -> Problem:
+def _own_refusal(status: int, sqlstate: str | None, message: str | None, details: object, hint: object) -> Problem:
     kind = BY_STATUS.get(status)
     if kind is None or not _CODE.fullmatch(message or ""):
         return Internal(cause=sqlstate)
-    return kind(
-        message, details if isinstance(details, str) else None, members=_members(hint), cause=sqlstate
-    )
+    return kind(message, details if isinstance(details, str) else None, members=_members(hint), cause=sqlstate)
 
 
 def _members(hint: object) -> Mapping[str, object]:

@@ -124,9 +124,7 @@ ClearableEmail = Annotated[
 
 MeetLink = Annotated[
     str,
-    Field(
-        max_length=36, json_schema_extra=_shown(_MEET_LINK), examples=["https://meet.google.com/abc-defg-hij"]
-    ),
+    Field(max_length=36, json_schema_extra=_shown(_MEET_LINK), examples=["https://meet.google.com/abc-defg-hij"]),
     _form(_MEET_LINK, _MEET_MESSAGE),
 ]
 ClearableMeetLink = Annotated[
@@ -215,8 +213,12 @@ class Request(BaseModel):
 
 
 def _changes_schema(schema: dict[str, Any]) -> None:
+    """None stands for a field that was left out; it cannot be sent."""
     _without_null_defaults(schema)
     schema["minProperties"] = 1
+    for field in schema["properties"].values():
+        kinds = [kind for kind in field.pop("anyOf", ()) if kind != {"type": "null"}]
+        field.update(*kinds)
 
 
 class Changes(Request):
@@ -234,7 +236,5 @@ class Changes(Request):
         if not fields:
             raise ValueError("must change at least one field")
         if any(value is None for value in fields.values()):
-            raise ValueError(
-                "must not hold null: leave a field out to keep it, send an empty text to clear it"
-            )
+            raise ValueError("must not hold null: leave a field out to keep it, send an empty text to clear it")
         return fields

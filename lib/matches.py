@@ -4,7 +4,6 @@ from typing import Literal
 from uuid import UUID
 
 from pydantic import Field
-from pydantic.json_schema import SkipJsonSchema
 
 from lib.answers import Answer, Participant, Utc
 from lib.database import Database
@@ -47,17 +46,15 @@ class RequestCreation(Request):
 
     subject: Name
     level: Level | None = None
-    student_id: UUID | None = Field(
-        default=None, description="For admins; a student's own is meant without it."
-    )
+    student_id: UUID | None = Field(default=None, description="For admins; a student's own is meant without it.")
 
 
 class RequestUpdate(Changes):
     """What an admin may change of a request. `matched` and `active` follow from its matches."""
 
-    subject: Name | SkipJsonSchema[None] = None
-    level: Level | SkipJsonSchema[None] = None
-    status: Literal["open", "closed"] | SkipJsonSchema[None] = None
+    subject: Name | None = None
+    level: Level | None = None
+    status: Literal["open", "closed"] | None = None
 
 
 class MatchCreation(Request):
@@ -72,8 +69,8 @@ class MatchCreation(Request):
 class MatchUpdate(Changes):
     """What an admin may change of a match."""
 
-    tutor_id: UUID | SkipJsonSchema[None] = None
-    meet_link: ClearableMeetLink | SkipJsonSchema[None] = None
+    tutor_id: UUID | None = None
+    meet_link: ClearableMeetLink | None = None
 
 
 class MatchSchedule(Request):
@@ -101,9 +98,7 @@ async def create_match(database: Database, match: MatchCreation) -> Match:
 
 async def update_match(database: Database, match_id: UUID, changes: MatchUpdate) -> Match:
     """Change a match's tutor or Meet link."""
-    return Match.model_validate(
-        await database.rpc("update_match", changes.parameters(match_id=str(match_id)))
-    )
+    return Match.model_validate(await database.rpc("update_match", changes.parameters(match_id=str(match_id))))
 
 
 async def set_match_schedule(database: Database, match_id: UUID, schedule: MatchSchedule) -> Match:

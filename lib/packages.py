@@ -5,7 +5,6 @@ from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from pydantic import Field, model_validator
-from pydantic.json_schema import SkipJsonSchema
 
 from lib.answers import Answer
 from lib.database import Database
@@ -53,10 +52,10 @@ class PackageCreation(Request):
 class PackageUpdate(Changes):
     """What an admin may change of a package. The tier may shrink to what is used."""
 
-    tier_sessions: Tier | SkipJsonSchema[None] = None
-    start_date: Day | SkipJsonSchema[None] = None
-    end_date: Day | SkipJsonSchema[None] = None
-    status: Literal["active", "cancelled"] | SkipJsonSchema[None] = None
+    tier_sessions: Tier | None = None
+    start_date: Day | None = None
+    end_date: Day | None = None
+    status: Literal["active", "cancelled"] | None = None
 
 
 async def create_package(database: Database, package: PackageCreation) -> Package:

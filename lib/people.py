@@ -4,7 +4,6 @@ from typing import Annotated
 from uuid import UUID
 
 from pydantic import AfterValidator, Field
-from pydantic.json_schema import SkipJsonSchema
 
 from lib.answers import Answer, Role
 from lib.database import Database
@@ -54,8 +53,8 @@ class Guardian(Answer):
 class MeUpdate(Changes):
     """What everyone may change of their own profile."""
 
-    display_name: Name | SkipJsonSchema[None] = None
-    timezone: Timezone | SkipJsonSchema[None] = None
+    display_name: Name | None = None
+    timezone: Timezone | None = None
 
 
 class PersonCreation(Request):
@@ -71,11 +70,11 @@ class PersonCreation(Request):
 class PersonUpdate(Changes):
     """What an admin may change of a person."""
 
-    display_name: Name | SkipJsonSchema[None] = None
-    timezone: Timezone | SkipJsonSchema[None] = None
-    phone: ClearablePhone | SkipJsonSchema[None] = None
-    roles: Roles | SkipJsonSchema[None] = None
-    is_active: Flag | SkipJsonSchema[None] = None
+    display_name: Name | None = None
+    timezone: Timezone | None = None
+    phone: ClearablePhone | None = None
+    roles: Roles | None = None
+    is_active: Flag | None = None
 
 
 class GuardianCreation(Request):
@@ -87,20 +86,18 @@ class GuardianCreation(Request):
     phone: Phone | None = None
     email: Email | None = None
     whatsapp_opt_in: Flag = Field(default=False, description="Whether they agreed to WhatsApp messages.")
-    is_primary: Flag | None = Field(
-        default=None, description="Left out: primary if the student has no other."
-    )
+    is_primary: Flag | None = Field(default=None, description="Left out: primary if the student has no other.")
 
 
 class GuardianUpdate(Changes):
     """What an admin may change of a guardian."""
 
-    name: Name | SkipJsonSchema[None] = None
-    timezone: Timezone | SkipJsonSchema[None] = None
-    phone: ClearablePhone | SkipJsonSchema[None] = None
-    email: ClearableEmail | SkipJsonSchema[None] = None
-    whatsapp_opt_in: Flag | SkipJsonSchema[None] = None
-    is_primary: Flag | SkipJsonSchema[None] = None
+    name: Name | None = None
+    timezone: Timezone | None = None
+    phone: ClearablePhone | None = None
+    email: ClearableEmail | None = None
+    whatsapp_opt_in: Flag | None = None
+    is_primary: Flag | None = None
 
 
 async def get_me(database: Database) -> Person:

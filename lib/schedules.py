@@ -32,9 +32,7 @@ class PreviewRequest(Request):
     """What to plan."""
 
     package_id: UUID | None = Field(default=None, description="Needed when the request has several packages.")
-    from_date: Day | None = Field(
-        default=None, description="No session before this date, in the pattern's timezone."
-    )
+    from_date: Day | None = Field(default=None, description="No session before this date, in the pattern's timezone.")
     skip_conflicts: Flag = Field(default=False, description="Walk past dates on which somebody is busy.")
 
 

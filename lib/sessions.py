@@ -1,12 +1,11 @@
 """Sessions: who has which lessons when, and what became of them."""
 
 import base64
-import json
 from datetime import datetime
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Self
 from uuid import UUID
 
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, Field, TypeAdapter
 
 from lib.answers import (
     Answer,
@@ -25,30 +24,38 @@ LONGEST_CURSOR = 200
 
 
 class Cursor(NamedTuple):
-    """The last row of a page; the next page begins behind it."""
+    """The last row of a page; the next page begins behind it. It travels as opaque, URL-safe text."""
 
-    start: Instant
+    start: datetime
     id: UUID
 
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """The cursor that was written as ``text``.
+
+        Raises:
+            ValueError: it was not.
+        """
+        try:
+            content = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+            return cls(*_CURSOR.validate_json(content))
+        except (ValueError, RecursionError):
+            raise ValueError("must be a next_cursor as it was given") from None
+
     def __str__(self) -> str:
-        """As it travels: opaque, URL-safe."""
-        content = json.dumps([self.start.isoformat(), str(self.id)])
-        return base64.urlsafe_b64encode(content.encode()).decode().rstrip("=")
+        return base64.urlsafe_b64encode(_CURSOR.dump_json(self)).decode().rstrip("=")
+
+    def parameters(self) -> dict[str, object]:
+        """As the database takes it."""
+        return {"p_after_start": self.start.isoformat(), "p_after_id": str(self.id)}
 
 
-_CURSOR: TypeAdapter[Cursor] = TypeAdapter(Cursor)
+_CURSOR: TypeAdapter[tuple[datetime, UUID]] = TypeAdapter(tuple[Instant, UUID])
 
 
-def _read_cursor(value: object) -> object:
-    if not isinstance(value, str) or len(value) > LONGEST_CURSOR:
-        raise ValueError("must be a next_cursor as it was given")
-    try:
-        content: Any = json.loads(
-            base64.b64decode(value + "=" * (-len(value) % 4), altchars=b"-_", validate=True)
-        )
-        return _CURSOR.validate_python(content)
-    except (ValueError, RecursionError, ValidationError):
-        raise ValueError("must be a next_cursor as it was given") from None
+def _is_cursor(text: str) -> str:
+    Cursor.read(text)
+    return text
 
 
 class SessionQuery(Request):
@@ -64,11 +71,9 @@ class SessionQuery(Request):
     to: Instant | None = Field(default=None, description="Starting before this time.")
     tz: Timezone | None = Field(default=None, description="Show times in this zone, not in the profile's.")
     limit: int = Field(default=50, ge=1, le=200, description="Sessions a page.")
-    cursor: Annotated[
-        Cursor | None,
-        BeforeValidator(_read_cursor),
-        WithJsonSchema({"type": "string", "maxLength": LONGEST_CURSOR}),
-    ] = Field(default=None, description="The `next_cursor` of the page before.")
+    cursor: Annotated[str, Field(max_length=LONGEST_CURSOR), AfterValidator(_is_cursor)] | None = Field(
+        default=None, description="The `next_cursor` of the page before."
+    )
 
 
 class SessionPage(Answer):
@@ -138,15 +143,6 @@ def _cursor_behind(sessions: list[Session]) -> str | None:
 
 
 def _parameters(query: SessionQuery) -> dict[str, object]:
-    filters = query.model_dump(mode="json", exclude={"tz", "cursor", "from_"})
-    after = query.cursor
-    return {
-        **{f"p_{name}": value for name, value in filters.items()},
-        "p_from": _iso(query.from_),
-        "p_after_start": _iso(after and after.start),
-        "p_after_id": after and str(after.id),
-    }
-
-
-def _iso(instant: datetime | None) -> str | None:
-    return instant and instant.isoformat()
+    filters = query.model_dump(mode="json", by_alias=True, exclude={"tz", "cursor"})
+    after = {} if query.cursor is None else Cursor.read(query.cursor).parameters()
+    return {f"p_{name}": value for name, value in filters.items()} | after

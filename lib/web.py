@@ -203,9 +203,7 @@ async def json_only(request: Request) -> None:
 # --- errors become answers ----------------------------------------------------------------------------
 
 
-def problem_response(
-    request: Request, problem: Problem, headers: Mapping[str, str] | None = None
-) -> Response:
+def problem_response(request: Request, problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     """The problem document for ``problem``; its code is noted for the request's log line."""
     request.state.refusal = problem.code
     request.state.cause = problem.cause

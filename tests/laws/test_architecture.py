@@ -152,10 +152,7 @@ def test_a_handler_decides_nothing(path: Path) -> None:
     handlers = [node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef) and _is_route(node)]
     decisions = (ast.If, ast.IfExp, ast.Try, ast.For, ast.While, ast.Match)
     assert not [
-        (handler.name, node.lineno)
-        for handler in handlers
-        for node in ast.walk(handler)
-        if isinstance(node, decisions)
+        (handler.name, node.lineno) for handler in handlers for node in ast.walk(handler) if isinstance(node, decisions)
     ]
 
 

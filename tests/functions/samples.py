@@ -1,0 +1,153 @@
+"""What the database answers, for the tests of the layers above it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+ADMIN = "00000000-0000-4000-8000-00000000000a"
+TUTOR = "00000000-0000-4000-8000-0000000000b1"
+STUDENT = "00000000-0000-4000-8000-0000000000c1"
+MATCH = "00000000-0000-4000-8000-0000000000d1"
+REQUEST = "00000000-0000-4000-8000-0000000000d2"
+PACKAGE = "00000000-0000-4000-8000-0000000000e1"
+SESSION = "00000000-0000-4000-8000-0000000000f1"
+OTHER = "00000000-0000-4000-8000-0000000000f9"
+
+MEET = "https://meet.google.com/abc-defg-hij"
+PATTERN: Mapping[str, Any] = {
+    "timezone": "Europe/London",
+    "days": [2, 4],
+    "time": "16:30",
+    "duration_mins": 60,
+}
+
+tutor = {"id": TUTOR, "display_name": "Amina Siddiqui", "timezone": "Asia/Karachi"}
+student = {"id": STUDENT, "display_name": "Oliver Hughes", "timezone": "Europe/London"}
+person: Mapping[str, Any] = {
+    **tutor,
+    "email": "amina@example.com",
+    "phone": "+923001234567",
+    "roles": ["tutor"],
+    "is_active": True,
+    "has_account": True,
+}
+guardian: Mapping[str, Any] = {
+    "id": OTHER,
+    "student_id": STUDENT,
+    "name": "Grace Hughes",
+    "phone": "+447700900123",
+    "email": None,
+    "timezone": "Europe/London",
+    "whatsapp_opt_in": True,
+    "is_primary": True,
+}
+request: Mapping[str, Any] = {
+    "id": REQUEST,
+    "student": student,
+    "subject": "Mathematics",
+    "level": "GCSE",
+    "status": "open",
+    "created_at": "2026-02-01T09:00:00+00:00",
+}
+match: Mapping[str, Any] = {
+    "id": MATCH,
+    "request_id": REQUEST,
+    "status": "proposed",
+    "tutor": tutor,
+    "student": student,
+    "subject": "Mathematics",
+    "level": "GCSE",
+    "schedule_pattern": dict(PATTERN),
+    "meet_link": MEET,
+    "created_at": "2026-02-01T09:00:00+00:00",
+    "updated_at": "2026-02-01T09:00:00+00:00",
+}
+package: Mapping[str, Any] = {
+    "id": PACKAGE,
+    "request_id": REQUEST,
+    "student_id": STUDENT,
+    "tier_sessions": 8,
+    "opening_used": 0,
+    "sessions_used": 3,
+    "sessions_left": 5,
+    "start_date": "2026-03-01",
+    "end_date": "2026-04-30",
+    "status": "active",
+    "standing": "active",
+}
+holiday: Mapping[str, Any] = {"id": OTHER, "on_date": "2026-03-20", "name": "Eid al-Fitr"}
+time_off: Mapping[str, Any] = {
+    "time_off": {
+        "id": OTHER,
+        "person": tutor,
+        "starts_on": "2026-03-10",
+        "ends_on": "2026-03-10",
+        "starts_at": None,
+        "ends_at": None,
+        "note": None,
+    },
+    "live_sessions": [
+        {
+            "session_id": SESSION,
+            "scheduled_start_utc": f"2026-03-{start}+00:00",
+            "scheduled_end_utc": f"2026-03-{end}+00:00",
+            "tutor": tutor,
+            "student": student,
+        }
+        # The tenth in Karachi is 09T19:00Z to 10T19:00Z.
+        for start, end in [
+            ("09T18:00:00", "09T19:00:00"),
+            ("09T18:30:00", "09T19:30:00"),
+            ("10T18:59:00", "10T19:59:00"),
+            ("10T19:00:00", "10T20:00:00"),
+        ]
+    ],
+}
+session: Mapping[str, Any] = {
+    "id": SESSION,
+    "origin": "match",
+    "match_id": MATCH,
+    "booking_id": None,
+    "package_id": PACKAGE,
+    "sequence_number": 4,
+    "occurrence_start_utc": "2026-03-31T15:30:00+00:00",
+    "is_extra": False,
+    "status": "scheduled",
+    "status_reason": None,
+    "is_delayed": False,
+    "started_at": None,
+    "started_by": None,
+    "scheduled_start_utc": "2026-03-31T15:30:00+00:00",
+    "scheduled_end_utc": "2026-03-31T16:30:00+00:00",
+    "tutor": tutor,
+    "student": student,
+    "subject": "Mathematics",
+    "level": "GCSE",
+    "meet_link": MEET,
+    "tutor_notes": None,
+    "package": {"id": PACKAGE, "tier_sessions": 8, "sessions_used": 3, "sessions_left": 5, "position": 4},
+    "version": 1,
+    "updated_by_user_id": None,
+    "updated_at": "2026-02-01T09:00:00+00:00",
+    "created_at": "2026-02-01T09:00:00+00:00",
+}
+schedule_inputs: Mapping[str, Any] = {
+    "match_id": MATCH,
+    "package_id": PACKAGE,
+    "request_id": REQUEST,
+    "pattern": dict(PATTERN),
+    "meet_link": MEET,
+    "tutor": tutor,
+    "student": student,
+    "window": {"start_date": "2026-03-24", "end_date": "2026-04-30"},
+    "tier_sessions": 8,
+    "opening_used": 6,
+    "counted": 0,
+    "needed": 2,
+    "existing": 0,
+    "taken": [],
+    "holidays": [{"date": "2026-03-24", "name": "Founders' Day"}],
+    "time_off": [],
+    "busy": [],
+    "now": "2026-03-01T00:00:00+00:00",
+    "fingerprint": "f1",
+}

@@ -1,0 +1,416 @@
+"""Each route sends one RPC with these arguments and answers with what it gives."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from tests.functions import samples as s
+from tests.functions.conftest import Rpcs, token
+
+
+class Case(NamedTuple):
+    """A request, the RPC it becomes, and the status of the answer."""
+
+    method: str
+    path: str
+    body: Mapping[str, Any] | None
+    rpc: str
+    sent: Mapping[str, Any]
+    answer: Mapping[str, Any]
+    status: int = 200
+
+
+SEEN: Mapping[str, Any] = {"session": s.session, "viewer_timezone": "Asia/Karachi"}
+
+CASES = [
+    Case("GET", "/me", None, "get_me", {}, s.person),
+    Case("PATCH", "/me", {"timezone": "Asia/Karachi"}, "update_me", {"p_timezone": "Asia/Karachi"}, s.person),
+    Case(
+        "POST",
+        "/people",
+        {
+            "email": "amina@example.com",
+            "display_name": " Amina Siddiqui ",
+            "timezone": "Asia/Karachi",
+            "roles": ["tutor"],
+        },
+        "create_person",
+        {
+            "p_email": "amina@example.com",
+            "p_display_name": "Amina Siddiqui",
+            "p_timezone": "Asia/Karachi",
+            "p_roles": ["tutor"],
+        },
+        s.person,
+        201,
+    ),
+    Case(
+        "PATCH",
+        f"/people/{s.TUTOR}",
+        {"phone": "", "is_active": False, "roles": []},
+        "update_person",
+        {"p_person_id": s.TUTOR, "p_phone": "", "p_is_active": False, "p_roles": []},
+        s.person,
+    ),
+    Case(
+        "POST",
+        "/guardians",
+        {"student_id": s.STUDENT, "name": "Grace", "timezone": "Europe/London", "phone": "+447700900123"},
+        "create_guardian",
+        {
+            "p_student_id": s.STUDENT,
+            "p_name": "Grace",
+            "p_timezone": "Europe/London",
+            "p_phone": "+447700900123",
+            "p_whatsapp_opt_in": False,
+        },
+        s.guardian,
+        201,
+    ),
+    Case(
+        "PATCH",
+        f"/guardians/{s.OTHER}",
+        {"email": "", "is_primary": True},
+        "update_guardian",
+        {"p_guardian_id": s.OTHER, "p_email": "", "p_is_primary": True},
+        s.guardian,
+    ),
+    Case(
+        "POST",
+        "/requests",
+        {"subject": "Mathematics"},
+        "create_request",
+        {"p_subject": "Mathematics"},
+        s.request,
+        201,
+    ),
+    Case(
+        "PATCH",
+        f"/requests/{s.REQUEST}",
+        {"level": "", "status": "closed"},
+        "update_request",
+        {"p_request_id": s.REQUEST, "p_level": "", "p_status": "closed"},
+        s.request,
+    ),
+    Case(
+        "POST",
+        "/matches",
+        {"request_id": s.REQUEST, "tutor_id": s.TUTOR, "schedule_pattern": s.PATTERN, "meet_link": s.MEET},
+        "create_match",
+        {
+            "p_request_id": s.REQUEST,
+            "p_tutor_id": s.TUTOR,
+            "p_schedule_pattern": s.PATTERN,
+            "p_meet_link": s.MEET,
+        },
+        s.match,
+        201,
+    ),
+    Case(
+        "PATCH",
+        f"/matches/{s.MATCH}",
+        {"meet_link": ""},
+        "update_match",
+        {"p_match_id": s.MATCH, "p_meet_link": ""},
+        s.match,
+    ),
+    Case(
+        "PUT",
+        f"/matches/{s.MATCH}/schedule",
+        {"schedule_pattern": {"timezone": "Europe/London", "days": [4, 2], "time": "16:30"}},
+        "set_match_schedule",
+        {"p_match_id": s.MATCH, "p_schedule_pattern": s.PATTERN},
+        s.match,
+    ),
+    Case(
+        "POST",
+        "/packages",
+        {"request_id": s.REQUEST, "tier_sessions": 8, "start_date": "2026-03-01", "end_date": "2026-04-30"},
+        "create_package",
+        {
+            "p_request_id": s.REQUEST,
+            "p_tier_sessions": 8,
+            "p_start_date": "2026-03-01",
+            "p_end_date": "2026-04-30",
+            "p_opening_used": 0,
+        },
+        s.package,
+        201,
+    ),
+    Case(
+        "PATCH",
+        f"/packages/{s.PACKAGE}",
+        {"tier_sessions": 12},
+        "update_package",
+        {"p_package_id": s.PACKAGE, "p_tier_sessions": 12},
+        s.package,
+    ),
+    Case(
+        "POST",
+        "/holidays",
+        {"on_date": "2026-03-20", "name": "Eid al-Fitr"},
+        "create_holiday",
+        {"p_on_date": "2026-03-20", "p_name": "Eid al-Fitr"},
+        s.holiday,
+        201,
+    ),
+    Case(
+        "PATCH",
+        f"/holidays/{s.OTHER}",
+        {"name": "Eid"},
+        "update_holiday",
+        {"p_holiday_id": s.OTHER, "p_name": "Eid"},
+        s.holiday,
+    ),
+    Case("DELETE", f"/holidays/{s.OTHER}", None, "delete_holiday", {"p_holiday_id": s.OTHER}, s.holiday),
+    Case(
+        "POST",
+        "/time-off",
+        {
+            "user_id": s.TUTOR,
+            "starts_at": "2026-03-10T09:00:00+05:00",
+            "ends_at": "2026-03-10T12:00:00Z",
+            "note": "dentist",
+        },
+        "create_time_off",
+        {
+            "p_user_id": s.TUTOR,
+            "p_starts_at": "2026-03-10T04:00:00Z",
+            "p_ends_at": "2026-03-10T12:00:00Z",
+            "p_note": "dentist",
+        },
+        s.time_off,
+        201,
+    ),
+    Case(
+        "PATCH",
+        f"/time-off/{s.OTHER}",
+        {"starts_on": "2026-03-10", "ends_on": "2026-03-12"},
+        "update_time_off",
+        {"p_time_off_id": s.OTHER, "p_starts_on": "2026-03-10", "p_ends_on": "2026-03-12"},
+        s.time_off,
+    ),
+    Case("DELETE", f"/time-off/{s.OTHER}", None, "delete_time_off", {"p_time_off_id": s.OTHER}, s.time_off),
+    Case(
+        "POST",
+        f"/matches/{s.MATCH}/sessions/extra",
+        {"start_utc": "2026-04-01T15:30:00Z", "reason": "make-up"},
+        "add_extra_session",
+        {"p_match_id": s.MATCH, "p_start_utc": "2026-04-01T15:30:00Z", "p_reason": "make-up"},
+        SEEN,
+        201,
+    ),
+    Case(
+        "GET",
+        "/sessions",
+        None,
+        "list_sessions",
+        {"p_limit": 50},
+        {"sessions": [], "has_more": False, "viewer_timezone": "UTC"},
+    ),
+    Case("GET", f"/sessions/{s.SESSION}", None, "get_session", {"p_session_id": s.SESSION}, SEEN),
+    Case(
+        "POST",
+        f"/sessions/{s.SESSION}/status",
+        {"status": "done", "notes": "", "expected_version": 1},
+        "tutor_update_session",
+        {"p_session_id": s.SESSION, "p_status": "done", "p_notes": "", "p_expected_version": 1},
+        {**SEEN, "changed": True},
+    ),
+]
+GENERATED_IN_TWO_TRIPS = {"preview_sessions", "generate_sessions"}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.rpc)
+async def test_a_route_sends_its_rpc_and_answers_what_it_gives(
+    tutor: httpx.AsyncClient, rpcs: Rpcs, case: Case
+) -> None:
+    rpcs.answer(case.rpc, case.answer)
+    response = await tutor.request(case.method, case.path, json=case.body)
+    assert (response.status_code, rpcs.count) == (case.status, 1), response.text
+    assert rpcs.sent(case.rpc) == case.sent
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.rpc)
+async def test_a_route_asks_for_a_token_before_anything_else(client: httpx.AsyncClient, rpcs: Rpcs, case: Case) -> None:
+    response = await client.request(case.method, case.path, json=case.body and {"no such": "body"})
+    assert (response.status_code, rpcs.count) == (401, 0)
+
+
+def test_every_route_has_a_case(app: FastAPI) -> None:
+    described = {operation["operationId"] for path in app.openapi()["paths"].values() for operation in path.values()}
+    assert described - {"health"} == {case.rpc for case in CASES} | GENERATED_IN_TWO_TRIPS
+
+
+async def test_the_database_hears_the_caller_and_no_other_key(tutor: httpx.AsyncClient, rpcs: Rpcs) -> None:
+    rpcs.answer("get_me", s.person)
+    mine = token(email="amina@example.com")
+    await tutor.get("/me", headers={"Authorization": f"Bearer {mine}", "X-Request-Id": "from-the-client-1"})
+    headers = rpcs.request("get_me").headers
+    assert headers["apikey"] == "sb_publishable_test"
+    assert headers["Authorization"] == f"Bearer {mine}"
+    assert headers["X-Request-Id"] == "from-the-client-1"
+
+
+async def test_two_callers_at_once_keep_their_own_tokens(tutor: httpx.AsyncClient, rpcs: Rpcs) -> None:
+    rpcs.answer("get_me", s.person)
+    for sub in (s.STUDENT, s.ADMIN, s.TUTOR):
+        theirs = f"Bearer {token(sub=sub)}"
+        await tutor.get("/me", headers={"Authorization": theirs})
+        assert rpcs.request("get_me").headers["Authorization"] == theirs
+
+
+async def test_a_person_is_shown_as_the_database_has_them(tutor: httpx.AsyncClient, rpcs: Rpcs) -> None:
+    rpcs.answer("get_me", {**s.person, "a column of later": 1})
+    assert (await tutor.get("/me")).json() == s.person
+
+
+@pytest.mark.parametrize("path", ["/me", f"/people/{s.TUTOR}", f"/packages/{s.PACKAGE}", f"/time-off/{s.OTHER}"])
+@pytest.mark.parametrize("body", [{}, {"timezone": None}, {"display_name": "A", "timezone": None}, []])
+async def test_a_change_that_says_nothing_or_null_is_refused(
+    tutor: httpx.AsyncClient, rpcs: Rpcs, path: str, body: object
+) -> None:
+    response = await tutor.patch(path, json=body)
+    assert (response.status_code, response.json()["code"], rpcs.count) == (422, "invalid", 0)
+
+
+async def test_time_off_lists_the_sessions_it_hits_on_that_persons_clocks(tutor: httpx.AsyncClient, rpcs: Rpcs) -> None:
+    rpcs.answer("delete_time_off", s.time_off)
+    response = await tutor.delete(f"/time-off/{s.OTHER}")
+    starts = [hit["scheduled_start_utc"] for hit in response.json()["sessions_hit"]]
+    assert starts == ["2026-03-09T18:30:00Z", "2026-03-10T18:59:00Z"]
+
+
+# --- /sessions ----------------------------------------------------------------------------------------
+
+
+async def test_every_filter_reaches_the_database(tutor: httpx.AsyncClient, rpcs: Rpcs) -> None:
+    rpcs.answer("list_sessions", {"sessions": [], "has_more": False, "viewer_timezone": "UTC"})
+    query = {
+        "role": "tutor",
+        "student_id": s.STUDENT,
+        "tutor_id": s.TUTOR,
+        "match_id": s.MATCH,
+        "status": ["done", "scheduled"],
+        "origin": "match",
+        "from": "2026-03-01T00:00:00+05:00",
+        "to": "2026-04-01T00:00:00Z",
+        "limit": "7",
+    }
+    response = await tutor.get("/sessions", params=query)
+    assert response.status_code == 200, response.text
+    assert rpcs.sent("list_sessions") == {
+        "p_role": "tutor",
+        "p_student_id": s.STUDENT,
+        "p_tutor_id": s.TUTOR,
+        "p_match_id": s.MATCH,
+        "p_status": ["done", "scheduled"],
+        "p_origin": "match",
+        "p_from": "2026-02-28T19:00:00Z",
+        "p_to": "2026-04-01T00:00:00Z",
+        "p_limit": 7,
+    }
+
+
+async def test_a_page_leads_to_the_one_behind_its_last_session(tutor: httpx.AsyncClient, rpcs: Rpcs) -> None:
+    rpcs.answer("list_sessions", {"sessions": [s.session], "has_more": True, "viewer_timezone": "UTC"})
+    first = (await tutor.get("/sessions", params={"limit": 1})).json()
+    rpcs.answer("list_sessions", {"sessions": [], "has_more": False, "viewer_timezone": "UTC"})
+    second = (await tutor.get("/sessions", params={"limit": 1, "cursor": first["next_cursor"]})).json()
+    assert rpcs.sent("list_sessions") == {
+        "p_limit": 1,
+        "p_after_start": "2026-03-31T15:30:00+00:00",
+        "p_after_id": s.SESSION,
+    }
+    assert second == {"sessions": [], "next_cursor": None, "timezone": "UTC"}
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"cursor": "not a cursor"}, "cursor"),
+        ({"cursor": "W10"}, "cursor"),
+        ({"cursor": "bnVsbA"}, "cursor"),
+        ({"cursor": "W" * 201}, "cursor"),
+        ({"limit": "0"}, "limit"),
+        ({"limit": "201"}, "limit"),
+        ({"status": "finished"}, "status.0"),
+        ({"from": "2026-03-01T00:00:00"}, "from"),
+        ({"from": "2026-03-01"}, "from"),
+        ({"from": "1772323200"}, "from"),
+        ({"to": "9999-12-31T00:00:00Z"}, "to"),
+        ({"to": "infinity"}, "to"),
+        ({"tz": "Mars/Olympus"}, "tz"),
+        ({"tz": "EST"}, "tz"),
+        ({"match_id": "1"}, "match_id"),
+        ({"role": "owner"}, "role"),
+        ({"order": "asc"}, "order"),
+    ],
+)
+async def test_a_bad_filter_is_named(tutor: httpx.AsyncClient, rpcs: Rpcs, query: dict[str, str], field: str) -> None:
+    response = await tutor.get("/sessions", params=query)
+    assert (response.status_code, rpcs.count) == (422, 0)
+    assert [error["field"] for error in response.json()["errors"]] == [field]
+
+
+@pytest.mark.parametrize(
+    ("viewer", "asked", "shown", "local"),
+    [
+        ("Asia/Karachi", None, "Asia/Karachi", ("2026-03-31T20:30:00+05:00", "2026-03-31T21:30:00+05:00")),
+        ("UTC", "Europe/London", "Europe/London", ("2026-03-31T16:30:00+01:00", "2026-03-31T17:30:00+01:00")),
+        ("US/Eastern", None, "UTC", ("2026-03-31T15:30:00Z", "2026-03-31T16:30:00Z")),
+        (None, None, "UTC", ("2026-03-31T15:30:00Z", "2026-03-31T16:30:00Z")),
+    ],
+)
+async def test_a_session_shows_its_times_on_the_viewers_clocks(  # noqa: PLR0917
+    tutor: httpx.AsyncClient,
+    rpcs: Rpcs,
+    viewer: str | None,
+    asked: str | None,
+    shown: str,
+    local: tuple[str, str],
+) -> None:
+    rpcs.answer("get_session", {"session": s.session, "viewer_timezone": viewer})
+    query = {} if asked is None else {"tz": asked}
+    session = (await tutor.get(f"/sessions/{s.SESSION}", params=query)).json()
+    assert (session["timezone"], (session["start_local"], session["end_local"])) == (shown, local)
+    assert session["duration_mins"] == 60
+    assert session["meet_link"] == s.MEET
+    assert session["package"]["position"] == 4
+
+
+async def test_a_status_that_changes_nothing_says_so(tutor: httpx.AsyncClient, rpcs: Rpcs) -> None:
+    rpcs.answer("tutor_update_session", {**SEEN, "changed": False})
+    response = await tutor.post(f"/sessions/{s.SESSION}/status", json={"status": "done"})
+    assert (response.status_code, response.json()["changed"]) == (200, False)
+
+
+# --- /health ------------------------------------------------------------------------------------------
+
+
+async def test_anyone_may_ask_whether_the_functions_answer(client: httpx.AsyncClient, rpcs: Rpcs) -> None:
+    response = await client.get("/health")
+    assert (response.status_code, response.json(), rpcs.count) == (200, {"status": "ok"}, 0)
+
+
+async def test_an_admin_sees_which_clock_the_database_goes_by(tutor: httpx.AsyncClient, rpcs: Rpcs) -> None:
+    rpcs.answer("health", {"clock": {"is_real": False, "now": "2026-03-01T09:00:00+00:00"}})
+    answer = (await tutor.get("/health")).json()
+    assert answer == {"status": "ok", "clock": {"is_real": False, "now": "2026-03-01T09:00:00Z"}}
+
+
+async def test_others_who_are_signed_in_see_no_clock(tutor: httpx.AsyncClient, rpcs: Rpcs) -> None:
+    rpcs.refuse("health", 403, "not_allowed")
+    response = await tutor.get("/health")
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+
+
+@pytest.mark.parametrize("header", ["Bearer nonsense", "Basic YTpi", ""])
+async def test_a_bad_token_is_refused_even_where_none_is_needed(
+    client: httpx.AsyncClient, rpcs: Rpcs, header: str
+) -> None:
+    response = await client.get("/health", headers={"Authorization": header})
+    assert (response.status_code, rpcs.count) == (401, 0)
