@@ -12,11 +12,9 @@ On the command line: `python -m scripts.stack up|down|reset|status|env|advisors`
 import hashlib
 import json
 import os
-import signal
-import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -28,7 +26,7 @@ import httpx
 from scripts.stack.errors import StackError
 from scripts.stack.ports import HOST, free_port
 from scripts.stack.postgres import VERSION, Postgres
-from scripts.stack.processes import Processes
+from scripts.stack.processes import Processes, run
 from scripts.stack.state import CHECKOUT, State
 
 __all__ = ["Stack", "StackError"]
@@ -71,7 +69,7 @@ class Stack:
         for number in count(1):
             stack = cls(name if number == 1 else f"{name}-{number}", clock, say)
             try:
-                stack._state.lock()  # noqa: SLF001 - of our own class
+                stack._state.lock()
             except StackError:
                 continue
             return stack
@@ -88,23 +86,24 @@ class Stack:
     # --- life -----------------------------------------------------------------------------------------------
 
     def start_database(self, *, fresh: bool = False) -> None:
-        """Postgres, migrated and seeded, with nothing else connected to it.
+        """Postgres, migrated and seeded, with nothing else connected to it; one that runs is left alone.
 
         Data of an earlier run is kept when it was built from the same files and clock, unless `fresh`.
         Once it stands, `create database x template postgres` works until services are started.
         """
         self._state.lock()
-        current = self._digest()
-        if not fresh and self._state.get("digest") == current:
-            if not self._processes.running("postgres"):
+        if self.current and self._postgres.initialised and not fresh:
+            if not self._postgres.running:
+                self._stop_services()
                 self._start_postgres()
             return
         if self._postgres.initialised and not fresh:
             self._say("Migrations, seed or clock have changed: building the database again.")
         with self._stopping_on_failure():
             self._throw_away()
+            digest = self._digest()
             self._build_database()
-            self._state.put("digest", current)
+            self._state.put("digest", digest)
 
     def start_services(self, *, functions: bool = True) -> None:
         """API, sign-in and Studio by lite, then our functions; returns when all of them answer."""
@@ -129,11 +128,20 @@ class Stack:
                 self._start_functions("functions-postgrest", "gateway")
         return self._env("gateway", "functions-postgrest")
 
+    def crash_database(self) -> None:
+        """Kill the server and its workers with no warning, then start it again at the same address.
+
+        Services keep running and find it again by themselves.
+        """
+        self._require_database()
+        self._postgres.kill()
+        self._start_postgres()
+
     def stop(self) -> None:
         """End every process; the data stays."""
         self._state.lock()
         self._stop_services()
-        self._stop_postgres()
+        self._postgres.stop()
         self._state.unlock()
 
     def reset(self) -> None:
@@ -147,11 +155,17 @@ class Stack:
     @property
     def running(self) -> bool:
         """Whether database, API and functions are all there."""
-        return all(self._processes.running(name) for name in ("postgres", "lite", "functions"))
+        return self._postgres.running and all(self._processes.running(name) for name in ("lite", "functions"))
+
+    @property
+    def current(self) -> bool:
+        """Whether the data was built from the migrations, seed and clock as they are now."""
+        return self._state.get("digest") == self._digest()
 
     def processes(self) -> dict[str, bool]:
         """The recorded processes and whether each still runs."""
-        return {name: self._processes.running(name) for name in self._processes.names()}
+        services = {name: self._processes.running(name) for name in self._processes.names()}
+        return {"postgres": self._postgres.running} | services
 
     def env(self) -> dict[str, str]:
         """Addresses, keys and seeded sign-ins.
@@ -162,10 +176,10 @@ class Stack:
         self._require_database()
         return self._env("api", "functions")
 
-    def advise(self) -> int:
-        """Let Supabase's advisors look at the database; returns their exit status."""
+    def advise(self) -> tuple[int, str]:
+        """What Supabase's advisors think of the database, and their exit status: not 0 from a warning on."""
         self._require_database()
-        return self._supabase("db", "advisors", "--fail-on=warn", quiet=False).returncode
+        return self._supabase("db", "advisors", "--fail-on=warn")
 
     # --- the database ---------------------------------------------------------------------------------------
 
@@ -183,15 +197,7 @@ class Stack:
         self._push("--include-seed")
 
     def _start_postgres(self) -> None:
-        self._stop_services()
         self._postgres.start(self._wishes("database", self._config["db"]["port"]))
-        pid = self._postgres.pid
-        assert pid is not None
-        self._processes.adopt("postgres", pid)
-
-    def _stop_postgres(self) -> None:
-        """A fast shutdown: sessions are ended, everything committed is kept."""
-        self._processes.stop("postgres", signal.SIGINT)
 
     def _set_authenticator_password(self) -> None:
         with self._postgres.connect() as connection:
@@ -201,27 +207,24 @@ class Stack:
             connection.execute(b"alter role authenticator password '" + password + b"'")
 
     def _push(self, *flags: str) -> None:
-        done = self._supabase("db", "push", "--yes", *flags)
-        if done.returncode:
-            raise StackError(f"The Supabase CLI could not build the database:\n\n{done.stdout.strip()}")
+        status, said = self._supabase("db", "push", "--yes", *flags)
+        if status:
+            raise StackError(f"The Supabase CLI could not build the database:\n\n{said}")
 
-    def _supabase(self, *arguments: str, quiet: bool = True) -> subprocess.CompletedProcess[str]:
+    def _supabase(self, *arguments: str) -> tuple[int, str]:
         self._require_node_modules()
-        return subprocess.run(
-            [NODE_MODULES / ".bin" / "supabase", *arguments, f"--remote={self._postgres.url}?sslmode=disable"],
-            cwd=CHECKOUT,
-            env=os.environ | {"DO_NOT_TRACK": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if quiet else None,
-            stderr=subprocess.STDOUT if quiet else None,
-            text=True,
-            check=False,
-        )
+        database = f"--remote={self._postgres.url}?sslmode=disable"
+        command = [NODE_MODULES / ".bin" / "supabase", *arguments, database]
+        return run(command, cwd=CHECKOUT, environment={"DO_NOT_TRACK": "1"})
 
     def _digest(self) -> str:
         """What the database is built from; data built from something else is not kept."""
         supabase = CHECKOUT / "supabase"
-        files = [*sorted((supabase / "migrations").glob("*.sql")), supabase / "seed.sql", *sorted(HERE.glob("*.sql"))]
+        files = [
+            *sorted((supabase / "migrations").glob("*.sql")),
+            supabase / "seed.sql",
+            *sorted(HERE.glob("*.sql")),
+        ]
         if self.clock:
             files.append(MOVABLE_CLOCK)
         digest = hashlib.sha256(json.dumps([VERSION, self.clock]).encode())
@@ -232,7 +235,7 @@ class Stack:
 
     def _throw_away(self) -> None:
         self._stop_services()
-        self._stop_postgres()
+        self._postgres.stop()
         self._state.put("digest", None)
         self._postgres.remove()
 
@@ -244,7 +247,10 @@ class Stack:
         with free_port(self._wishes("api", self._config["api"]["port"])) as port:
             url = f"http://{HOST}:{port}"
             self._processes.start(
-                "lite", ["node", HERE / "lite.mjs", "serve"], self._lite_environment(port), _answers(f"{url}/")
+                "lite",
+                ["node", HERE / "lite.mjs", "serve"],
+                self._lite_environment(port),
+                _answers(f"{url}/"),
             )
         self._remember_port("api", port)
 
@@ -254,7 +260,15 @@ class Stack:
         with free_port(wishes or self._wishes(name)) as port:
             self._processes.start(
                 name,
-                [sys.executable, "-m", "uvicorn", "functions.main:app", f"--host={HOST}", f"--port={port}", "--no-access-log"],
+                [
+                    sys.executable,
+                    "-m",
+                    "uvicorn",
+                    "functions.main:app",
+                    f"--host={HOST}",
+                    f"--port={port}",
+                    "--no-access-log",
+                ],
                 self._functions_environment(api),
                 _answers(f"http://{HOST}:{port}/api/health", status=200),
             )
@@ -301,21 +315,12 @@ class Stack:
 
     def _stop_services(self) -> None:
         for name in self._processes.names():
-            if name != "postgres":
-                self._processes.stop(name)
+            self._processes.stop(name)
 
     def _run_node(self, task: str) -> None:
-        done = subprocess.run(
-            ["node", HERE / "lite.mjs", task],
-            cwd=CHECKOUT,
-            env=os.environ | self._lite_environment(0),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise StackError(f"lite could not {task} the database:\n\n{done.stderr[-3000:]}")
+        status, said = run(["node", HERE / "lite.mjs", task], cwd=CHECKOUT, environment=self._lite_environment(0))
+        if status:
+            raise StackError(f"lite could not {task} the database:\n\n{said[-3000:]}")
 
     def _lite_environment(self, port: int) -> dict[str, str]:
         api, auth = self._config["api"], self._config["auth"]
@@ -332,7 +337,11 @@ class Stack:
             "studio": {"enabled": True},
         }
         # lite shows its connection's address to anyone who asks; the password goes another way.
-        settings = {"database": self._postgres.url_for("postgres", password=False), "port": port, "config": config}
+        settings = {
+            "database": self._postgres.url_for("postgres", password=False),
+            "port": port,
+            "config": config,
+        }
         return {
             "LITE_SETTINGS": json.dumps(settings),
             "PGPASSWORD": self._postgres.password_of("postgres"),
@@ -377,12 +386,12 @@ class Stack:
         return f"http://{HOST}:{self._port(name)}"
 
     def _wishes(self, name: str, usual: int | None = None) -> list[int]:
-        """The port of last time, then the usual one, which only the stack of people takes."""
+        """The usual port, which only the stack of people takes, then the port of last time."""
         usual_ports = [usual] if usual and self._state.name == "dev" else []
-        return [port for port in [self._port(name), *usual_ports] if port]
+        return [port for port in [*usual_ports, self._port(name)] if port]
 
     def _require_database(self) -> None:
-        if not self._processes.running("postgres"):
+        if not self._postgres.running:
             raise StackError(f"The stack '{self._state.name}' is not running. Start it with `make up`.")
 
     @staticmethod
@@ -391,7 +400,7 @@ class Stack:
             raise StackError("The Node packages are missing. Install them with `make setup`.")
 
     @contextmanager
-    def _stopping_on_failure(self) -> Iterator[None]:
+    def _stopping_on_failure(self) -> Generator[None]:
         """Leave nothing running when the block fails or is interrupted."""
         try:
             yield

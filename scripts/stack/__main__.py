@@ -4,23 +4,22 @@ import argparse
 import shlex
 import signal
 import sys
-from types import FrameType
 
 from scripts.stack import Stack, StackError
 
 
 def up(stack: Stack) -> int:
     """Start what does not run yet; a stack that is up is left alone."""
-    already = stack.running
+    already = stack.running and stack.current
     stack.start_database()
     stack.start_services()
-    print("Already up." if already and stack.running else "Up.")
+    print("Already up." if already else "Up.")
     _tell(stack)
     return 0
 
 
 def down(stack: Stack) -> int:
-    was = bool(stack.processes())
+    was = any(stack.processes().values())
     stack.stop()
     print("Down; the data stays." if was else "Nothing was running.")
     return 0
@@ -52,7 +51,9 @@ def env(stack: Stack) -> int:
 
 
 def advisors(stack: Stack) -> int:
-    return stack.advise()
+    exit_status, said = stack.advise()
+    print(said)
+    return exit_status
 
 
 def _tell(stack: Stack) -> None:
@@ -90,7 +91,7 @@ def main() -> int:
         return 130
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 

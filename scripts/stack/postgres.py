@@ -8,18 +8,22 @@ system's temporary folder instead, and no one else's permissions are touched.
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, LiteralString
 
+import psutil
 import psycopg
 
 from scripts.stack.errors import StackError
 from scripts.stack.ports import HOST, free_port
-from scripts.stack.processes import last_lines
+from scripts.stack.processes import alive, end, last_lines, run
 from scripts.stack.state import State
 
 # Only the wheel's programs are used, not its Python, which opens up every folder above them.
@@ -58,16 +62,27 @@ class Postgres:
         return self._state.secret(f"{role} password")
 
     @property
-    def pid(self) -> int | None:
-        """The server's process, as it says itself."""
-        home = self._state.get("home")
-        file = Path(home) / "data" / "postmaster.pid" if home else None
-        return int(file.read_text().split("\n", 1)[0]) if file and file.exists() else None
+    def running(self) -> bool:
+        return self._server is not None
 
     @property
     def initialised(self) -> bool:
         home = self._state.get("home")
         return bool(home) and (Path(home) / "data" / "PG_VERSION").exists()
+
+    @property
+    def _data(self) -> Path:
+        return Path(self._state.get("home") or self._state.folder) / "data"
+
+    @property
+    def _server(self) -> psutil.Process | None:
+        """The server's process, as its lock file names it; the folder it works in proves that it is ours."""
+        lock = self._data / "postmaster.pid"
+        with suppress(FileNotFoundError, ValueError, psutil.NoSuchProcess):
+            server = psutil.Process(int(lock.read_text().split("\n", 1)[0]))
+            if alive(server.pid) and server.cwd() == str(self._data):
+                return server
+        return None
 
     def initialise(self) -> None:
         """Make an empty server in a new data folder."""
@@ -85,13 +100,43 @@ class Postgres:
 
     def start(self, wishes: list[int]) -> None:
         """Start the server on the first free port of `wishes`, else on any."""
-        log = Path(self._state.get("home")) / "postgres.log"
+        log = self._data.with_name("postgres.log")
+        self._clear_after_crash()
         with free_port(wishes) as port:
             try:
                 self._run("pg_ctl", "start", "--wait", "--silent", f"--log={log}", f"--options=-p {port}")
             except StackError as error:
                 raise StackError(f"Postgres did not start. The end of {log}:\n\n{last_lines(log)}") from error
         self._state.put("ports", self._state.get("ports", {}) | {"database": port})
+
+    def stop(self) -> None:
+        """A fast shutdown: sessions are ended, everything committed is kept."""
+        if server := self._server:
+            end(server, signal.SIGINT)
+
+    def kill(self) -> None:
+        """End the server and its workers at once, as a power cut would."""
+        if server := self._server:
+            for victim in [server, *server.children(recursive=True)]:
+                with suppress(psutil.NoSuchProcess):
+                    victim.kill()
+
+    def _clear_after_crash(self) -> None:
+        """Make room after a server that was killed.
+
+        Postgres does so itself, unless the dead process is still listed because nobody has collected it. No second
+        server may start before the workers of the first have ended.
+        """
+        lock = self._data / "postmaster.pid"
+        if self.running or not lock.exists():
+            return
+        for worker in psutil.process_iter(["cwd"]):
+            if worker.info["cwd"] == str(self._data):
+                with suppress(psutil.NoSuchProcess):
+                    worker.kill()
+                while alive(worker.pid):
+                    time.sleep(0.01)
+        lock.unlink()
 
     def remove(self) -> None:
         """Throw the data away."""
@@ -124,23 +169,15 @@ class Postgres:
         return outside
 
     def _programs(self) -> Path:
-        copied = Path(self._state.get("home")) / "programs" / INSTALLED.name
+        copied = self._data.with_name("programs") / INSTALLED.name
         return (copied if copied.exists() else INSTALLED) / "bin"
 
     def _run(self, program: str, *arguments: str) -> None:
-        data = Path(self._state.get("home")) / "data"
-        done = subprocess.run(
-            [self._programs() / program, f"--pgdata={data}", *arguments],
-            cwd="/",
-            check=False,
-            stdin=subprocess.DEVNULL,
-            # The server would hold pg_ctl's pipes open, and tells everything to its log anyway.
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL if program == "pg_ctl" else subprocess.PIPE,
-            **_as_server(),
-        )
-        if done.returncode:
-            raise StackError(f"{program} failed:\n\n{(done.stderr or b'').decode(errors='replace')}")
+        command = [self._programs() / program, f"--pgdata={self._data}", *arguments]
+        # The server appears while pg_ctl waits for it: to know it, let pg_ctl finish.
+        status, said = run(command, cwd="/", finish=program == "pg_ctl", **_as_server())
+        if status:
+            raise StackError(f"{program} failed:\n\n{said}")
 
     @staticmethod
     def _hand_over(*paths: Path) -> None:
@@ -152,7 +189,7 @@ class Postgres:
     def _reaches(path: Path) -> bool:
         """Whether the server's user can read what is at `path`."""
         user = _as_server()
-        return not user or subprocess.run(["test", "-r", path], cwd="/", check=False, **user).returncode == 0
+        return not user or run(["test", "-r", path], cwd="/", **user)[0] == 0
 
 
 def _as_server() -> dict[str, Any]:
@@ -169,7 +206,15 @@ def _as_server() -> dict[str, Any]:
 def _make_server_user() -> pwd.struct_passwd:
     try:
         subprocess.run(
-            ["useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", SERVER_USER],
+            [
+                "useradd",
+                "--system",
+                "--user-group",
+                "--no-create-home",
+                "--shell",
+                "/usr/sbin/nologin",
+                SERVER_USER,
+            ],
             check=True,
             capture_output=True,
         )

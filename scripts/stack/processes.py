@@ -3,10 +3,12 @@
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -28,7 +30,11 @@ class Processes:
         return self._find(name) is not None
 
     def start(
-        self, name: str, command: Sequence[str | Path], environment: Mapping[str, str], ready: Callable[[], bool]
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        environment: Mapping[str, str],
+        ready: Callable[[], bool],
     ) -> None:
         """Start a program and return once `ready` says so.
 
@@ -47,7 +53,8 @@ class Processes:
                 start_new_session=True,
             )
         self._children[name] = child
-        self.adopt(name, child.pid)
+        known = {"pid": child.pid, "started": psutil.Process(child.pid).create_time()}
+        self._state.put("processes", self._state.get("processes", {}) | {name: known})
         deadline = time.monotonic() + START_SECONDS
         while not ready():
             if child.poll() is not None:
@@ -56,17 +63,10 @@ class Processes:
                 raise StackError(f"{name} did not answer for {START_SECONDS} s. The end of {log}:\n\n{last_lines(log)}")
             time.sleep(0.05)
 
-    def adopt(self, name: str, pid: int) -> None:
-        """Remember a process as ours."""
-        known = {"pid": pid, "started": psutil.Process(pid).create_time()}
-        self._state.put("processes", self._state.get("processes", {}) | {name: known})
-
-    def stop(self, name: str, politely: signal.Signals = signal.SIGTERM) -> None:
+    def stop(self, name: str) -> None:
         """End a program and all it started; what is not running is fine."""
-        for number in (politely, signal.SIGKILL):
-            if process := self._find(name):
-                self._signal(process, number)
-                self._wait(name)
+        if process := self._find(name):
+            end(process, signal.SIGTERM)
         self.forget(name)
 
     def forget(self, name: str) -> None:
@@ -86,19 +86,63 @@ class Processes:
             return None
         with suppress(psutil.NoSuchProcess):
             process = psutil.Process(known["pid"])
-            if process.create_time() == known["started"] and process.status() != psutil.STATUS_ZOMBIE:
+            if process.create_time() == known["started"] and alive(process.pid):
                 return process
         return None
 
-    def _wait(self, name: str) -> None:
+
+def end(process: psutil.Process, politely: signal.Signals) -> None:
+    """Ask a program and its process group to end, and see to it that they do."""
+    for number in (politely, signal.SIGKILL):
+        if alive(process.pid):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
         deadline = time.monotonic() + STOP_SECONDS
-        while self._find(name) and time.monotonic() < deadline:
+        while alive(process.pid) and time.monotonic() < deadline:
             time.sleep(0.02)
 
-    @staticmethod
-    def _signal(process: psutil.Process, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
+
+def alive(pid: int) -> bool:
+    """Whether a process lives; one that ended and only waits to be collected does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    environment: Mapping[str, str] | None = None,
+    finish: bool = False,
+    **options: Any,  # noqa: ANN401 - whatever Popen takes
+) -> tuple[int, str]:
+    """Run a program to its end, apart from our terminal; its exit status and what it said.
+
+    When we are interrupted the program and all it started end too, unless it is to `finish`.
+    """
+    with (
+        tempfile.TemporaryFile() as output,
+        subprocess.Popen(
+            command,
+            env=os.environ | (environment or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            **options,
+        ) as child,
+    ):
+        try:
+            status = child.wait()
+        except BaseException:
+            if not finish:
+                with suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+            raise
+        output.seek(0)
+        return status, output.read().decode(errors="replace").strip()
 
 
 def last_lines(log: Path, count: int = 30) -> str:
