@@ -79,14 +79,14 @@ create table private.session_transitions (
   closes text,
   needs_reason boolean not null default false,
   needs_future_start boolean not null default false,
-  constraint session_transitions_once unique nulls not distinct (origin, from_status, to_status, actor_role, is_delayed),
+  constraint session_transitions_once unique nulls not distinct (origin, from_status, to_status, actor_role, is_delayed, set_by),
   constraint session_transitions_opens check (opens in ('start_window', 'start', 'end')),
   constraint session_transitions_closes check (closes in ('end', 'correction_window')),
   constraint session_transitions_lead_elsewhere check (from_status <> to_status)
 );
 comment on table private.session_transitions is 'Every step a session may take, and on what terms.';
 comment on column private.session_transitions.is_delayed is 'The step is for sessions whose is_delayed equals this; empty means either.';
-comment on column private.session_transitions.set_by is 'The step needs the present status to have been set by this actor.';
+comment on column private.session_transitions.set_by is 'The step needs the present status to have been set by this actor; terms that name one go before terms that name none.';
 comment on column private.session_transitions.opens is 'From when on: start_window_mins before the start, the start, or the end.';
 comment on column private.session_transitions.closes is 'Until when: the end, or tutor_correction_hours after the present status was set.';
 alter table private.session_transitions enable row level security;
@@ -135,6 +135,10 @@ insert into private.session_transitions (origin, from_status, to_status, actor_r
   ('booking', 'scheduled',   'in_progress',     'admin', null, false),
   ('booking', 'in_progress', 'done',            'admin', null, false);
 
+insert into private.session_transitions (origin, from_status, to_status, actor_role, set_by) values
+  ('match',   'done',        'no_show_student', 'admin', 'clock'),
+  ('match',   'done',        'no_show_tutor',   'admin', 'clock');
+
 -- … and any other as a correction, with a reason; a booking's session is never parked.
 insert into private.session_transitions (origin, from_status, to_status, actor_role, needs_reason, needs_future_start)
 select origin, from_status, to_status, 'admin', true, to_status = 'scheduled'
@@ -145,7 +149,7 @@ select origin, from_status, to_status, 'admin', true, to_status = 'scheduled'
    and not (origin = 'booking' and 'rescheduled' in (from_status, to_status))
    and not exists (select from private.session_transitions t
                     where t.origin = origin.origin and t.from_status = from_status.from_status
-                      and t.to_status = to_status.to_status and t.actor_role = 'admin');
+                      and t.to_status = to_status.to_status and t.actor_role = 'admin' and t.set_by is null);
 
 -- The table ------------------------------------------------------------------------------------------
 
@@ -245,14 +249,16 @@ language plpgsql security definer
 set search_path = '' set timezone = 'UTC'
 as $$
 begin
-  if (old.match_id, old.booking_id, old.tutor_user_id, old.student_user_id, old.occurrence_start_utc, old.sequence_number)
+  if (old.match_id, old.booking_id, old.tutor_user_id, old.student_user_id, old.occurrence_start_utc)
      is distinct from
-     (new.match_id, new.booking_id, new.tutor_user_id, new.student_user_id, new.occurrence_start_utc, new.sequence_number) then
+     (new.match_id, new.booking_id, new.tutor_user_id, new.student_user_id, new.occurrence_start_utc) then
     perform private.refuse(409, 'use_function',
-      'A session keeps its origin, people and number: cancel it and add another with add_extra_session.');
+      'A session keeps its origin and people: cancel it and add another with add_extra_session.');
   end if;
-  if old.package_id is distinct from new.package_id then
-    perform private.refuse(409, 'use_function', 'A session keeps its package.');
+  if new.version = old.version
+     and (old.package_id, old.sequence_number) is distinct from (new.package_id, new.sequence_number) then
+    perform private.refuse(409, 'use_function',
+      'A session changes its package and number with move_session_to_package.');
   end if;
   -- A function says who acts and raises the version; an edit by hand leaves both to this trigger.
   if new.version = old.version then
@@ -333,6 +339,7 @@ begin
     select o::public.sessions as before, n::public.sessions as after,
            o.status <> n.status as is_transition,
            (o.scheduled_start_utc, o.scheduled_end_utc) <> (n.scheduled_start_utc, n.scheduled_end_utc) as is_move,
+           o.package_id is distinct from n.package_id as is_repackaged,
            o.tutor_notes is distinct from n.tutor_notes as is_note
       from old_sessions o join new_sessions n using (id)
      order by n.id
@@ -357,6 +364,9 @@ begin
         private.session_event_type((v_change.before).status, (v_change.after).status), 'session', (v_change.after).id,
         private.session_payload(v_change.after) || jsonb_build_object('previous_status', (v_change.before).status),
         (v_change.after).updated_at);
+    elsif v_change.is_repackaged then
+      perform private.record_session_audit('session_moved_to_package', v_change.after, jsonb_build_object(
+        'package_id', jsonb_build_object('from', (v_change.before).package_id, 'to', (v_change.after).package_id)));
     elsif v_change.is_note and not v_change.is_move then
       perform private.record_session_audit('session_notes_updated', v_change.after, '{}');
     end if;

@@ -11,7 +11,8 @@
 --                                  402 package_exhausted
 --   sessions_used is written    →  packages_keep_cache refuses a value that the ledger does not bear out
 --
--- A session is charged to its own package. Sessions of bookings touch no ledger.
+-- A session is charged to its own package; `move_session_to_package` makes another its own, and the credit goes
+-- with it. `get_statement` shows a family every credit. Sessions of bookings touch no ledger.
 
 create table public.credit_ledger (
   session_id uuid not null references public.sessions (id),
@@ -49,7 +50,7 @@ language sql
 set search_path = '' set timezone = 'UTC'
 as $$
   select private.refuse(402, 'package_exhausted',
-    'The package has no credit left. Raise its tier with update_package, sell another with create_package, or give a credit back by correcting a session.',
+    'The package has no credit left. Raise its tier with update_package, sell another with create_package, charge the session to another with move_session_to_package, or correct a session that was charged wrongly.',
     jsonb_build_object('package_id', p_package_id))
 $$;
 
@@ -105,17 +106,26 @@ as $$
 begin
   -- All packages of the statement in one order before the first entry, or two batches could deadlock.
   perform from public.packages
-    where id in (select n.package_id from new_sessions n join old_sessions o using (id)
-                  where private.consumes_credit(n.status) <> private.consumes_credit(o.status))
+    where id in (select unnest(array[o.package_id, n.package_id])
+                   from new_sessions n join old_sessions o using (id)
+                  where private.consumes_credit(n.status) <> private.consumes_credit(o.status)
+                     or n.package_id <> o.package_id)
     order by id for update;
   if not found then
     return null;
   end if;
+  -- Back to where it was taken from, then from where it belongs now; the ledger, not the old row, knows.
+  insert into public.credit_ledger (session_id, entry_no, package_id, actor_user_id, actor_role, reason)
+  select n.id, last.entry_no + 1, last.package_id, n.updated_by_user_id, n.updated_by_role, n.status_reason
+    from new_sessions n
+   cross join lateral (select entry_no, package_id from public.credit_ledger
+                        where session_id = n.id order by entry_no desc limit 1) last
+   where last.entry_no % 2 = 1 and (not private.consumes_credit(n.status) or last.package_id <> n.package_id);
   insert into public.credit_ledger (session_id, entry_no, package_id, actor_user_id, actor_role, reason)
   select n.id, l.entries + 1, n.package_id, n.updated_by_user_id, n.updated_by_role, n.status_reason
     from new_sessions n
    cross join lateral (select count(*)::integer as entries from public.credit_ledger where session_id = n.id) l
-   where n.package_id is not null and private.consumes_credit(n.status) <> (l.entries % 2 = 1);
+   where n.package_id is not null and private.consumes_credit(n.status) and l.entries % 2 = 0;
   return null;
 end;
 $$;
@@ -152,3 +162,110 @@ grant select on public.credit_ledger to authenticated, service_role;
 create policy "Who reads a package reads its credits" on public.credit_ledger
   for select to authenticated
   using (package_id in (select id from public.packages));
+
+-- Functions ------------------------------------------------------------------------------------------
+
+create function private.move_session_to_package(p_session_id uuid, p_package_id uuid, p_reason text) returns jsonb
+language plpgsql security definer
+set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  v_caller_id uuid := private.require_admin();
+  v_session public.sessions;
+  v_package public.packages;
+begin
+  select * into v_session from public.sessions where id = p_session_id for update;
+  if not found then
+    perform private.refuse(404, 'not_found', 'There is no such session.');
+  end if;
+  if v_session.match_id is null then
+    perform private.refuse(409, 'illegal_transition', 'The session of a booking has no package.');
+  end if;
+  perform from public.packages where id in (v_session.package_id, p_package_id) order by id for update;
+  select p.* into v_package from public.packages p join public.matches m using (request_id)
+   where p.id = p_package_id and m.id = v_session.match_id;
+  if not found then
+    perform private.refuse(422, 'invalid', 'package_id must name a package of the session''s own request.',
+                           jsonb_build_object('field', 'package_id'));
+  end if;
+  if v_session.package_id = p_package_id then
+    return private.session_answer(p_session_id, v_caller_id) || '{"changed": false}';
+  end if;
+  if btrim(coalesce(p_reason, '')) = '' then
+    perform private.refuse(422, 'reason_required', 'Say why.', jsonb_build_object('field', 'reason'));
+  end if;
+  if v_package.status <> 'active' then
+    perform private.refuse(422, 'no_active_package', 'The package is cancelled.');
+  end if;
+  if private.counts_in_package(v_session.status) and private.sessions_needed(v_package) = 0 then
+    perform private.refuse_exhausted(p_package_id);
+  end if;
+  if exists (select from public.sessions
+              where package_id = p_package_id and occurrence_start_utc = v_session.occurrence_start_utc) then
+    perform private.refuse(409, 'already_exists', 'The package has a session of that date already.');
+  end if;
+  update public.sessions
+     set package_id = p_package_id,
+         sequence_number = (select coalesce(max(sequence_number), 0) + 1 from public.sessions where package_id = p_package_id),
+         status_reason = btrim(p_reason),
+         version = version + 1, updated_by_user_id = v_caller_id, updated_by_role = 'admin'
+   where id = p_session_id;
+  return private.session_answer(p_session_id, v_caller_id) || '{"changed": true}';
+end;
+$$;
+
+create function public.move_session_to_package(p_session_id uuid, p_package_id uuid, p_reason text) returns jsonb
+language sql volatile security invoker
+set search_path = '' set timezone = 'UTC'
+return private.move_session_to_package(p_session_id, p_package_id, p_reason);
+comment on function public.move_session_to_package(uuid, uuid, text) is
+  'Admins charge a session to another package of the same request; a credit taken goes back to the old one and is taken from the new one. Refuses: 401, 402 package_exhausted, 403 not_allowed, 404, 409 illegal_transition, already_exists, 422 reason_required, no_active_package, invalid.';
+grant execute on function
+  private.move_session_to_package(uuid, uuid, text), public.move_session_to_package(uuid, uuid, text) to authenticated;
+
+create function private.get_statement(p_package_id uuid) returns jsonb
+language plpgsql stable security definer
+set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  v_caller_id uuid := private.require_caller();
+  v_is_admin boolean := private.is_admin();
+  v_package public.packages;
+begin
+  select * into v_package from public.packages
+   where id = p_package_id and (v_is_admin or student_user_id = v_caller_id);
+  if not found then
+    perform private.refuse(404, 'not_found', 'There is no such package.');
+  end if;
+  return (
+    select jsonb_build_object(
+      'package', private.package_document(v_package),
+      'student', private.person_card(u), 'subject', r.subject, 'level', r.level,
+      'entries', (
+        select coalesce(jsonb_agg(to_jsonb(line) order by line.at, line.session_id, line.entry_no), '[]') from (
+          select l.created_at as at, l.session_id, l.entry_no, l.amount,
+                 v_package.tier_sessions - v_package.opening_used
+                   - sum(l.amount) over (order by l.created_at, l.session_id, l.entry_no) as sessions_left,
+                 s.sequence_number, s.scheduled_start_utc, s.status, t.display_name as tutor,
+                 l.actor_role as by_role,
+                 -- A family knows the tutor; who in the office did it is the office's affair.
+                 case when v_is_admin or l.actor_user_id in (s.tutor_user_id, s.student_user_id) then a.display_name end as by_name,
+                 l.reason
+            from public.credit_ledger l
+            join public.sessions s on s.id = l.session_id
+            join public.profiles t on t.id = s.tutor_user_id
+            left join public.profiles a on a.id = l.actor_user_id
+           where l.package_id = p_package_id) as line),
+      'viewer_timezone', (select timezone from public.profiles where id = v_caller_id))
+      from public.requests r join public.profiles u on u.id = r.student_user_id
+     where r.id = v_package.request_id);
+end;
+$$;
+
+create function public.get_statement(p_package_id uuid) returns jsonb
+language sql stable security invoker
+set search_path = '' set timezone = 'UTC'
+return private.get_statement(p_package_id);
+comment on function public.get_statement(uuid) is
+  'Every credit of a package: which session, when, by whom, why, and what was left. For its student and admins. Refuses: 401, 403 not_allowed, 404.';
+grant execute on function private.get_statement(uuid), public.get_statement(uuid) to authenticated;

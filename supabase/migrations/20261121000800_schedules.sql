@@ -8,7 +8,8 @@
 -- slot_taken with every conflict. Other sessions of the two people are not in the fingerprint: the
 -- exclusion constraints see them, also those that arrive in between. A date that was generated once is
 -- never generated again, even when it was cancelled or moved. `add_extra_session` adds one make-up.
--- Running a whole house's month, moving a series and ending a match are left to later chapters.
+-- `end_match` cancels what is still to come. A whole house's month has a chapter of its own; moving a series
+-- is left to a later one.
 
 create function private.package_for(p_match public.matches, p_package_id uuid) returns public.packages
 language plpgsql stable
@@ -162,15 +163,14 @@ $$;
 comment on function private.lock_slots(public.matches, tstzrange[]) is
   'Sessions come before packages in the lock order: an exclusion constraint would wait for them while we hold the package.';
 
-create function private.generate_sessions(
+create function private.write_plan(
   p_match_id uuid, p_package_id uuid, p_from_date date, p_fingerprint text, p_occurrences jsonb,
-  p_plan_hash text, p_expected_plan_hash text, p_allow_partial boolean, p_fill boolean
-) returns jsonb
-language plpgsql security definer
+  p_plan_hash text, p_expected_plan_hash text, p_allow_partial boolean, p_fill boolean, p_caller_id uuid,
+  out package_id uuid, out created integer
+) language plpgsql
 set search_path = '' set timezone = 'UTC'
 as $$
 declare
-  v_caller_id uuid := private.require_admin();
   v_match public.matches;
   v_package public.packages;
   v_needed integer;
@@ -189,9 +189,11 @@ begin
   perform private.lock_slots(v_match, v_slots);
   v_package := private.package_for(v_match, p_package_id);
   select * into v_package from public.packages where id = v_package.id for update;
+  package_id := v_package.id;
+  created := 0;
 
-  if not coalesce(p_fill, false) and exists (select from public.sessions where package_id = v_package.id) then
-    return private.generated_answer(v_match.id, v_package.id, 0, v_caller_id);
+  if not coalesce(p_fill, false) and exists (select from public.sessions s where s.package_id = v_package.id) then
+    return;
   end if;
   if v_match.status = 'ended' then
     perform private.refuse(409, 'illegal_transition', 'The match has ended.');
@@ -199,10 +201,9 @@ begin
   if v_package.status <> 'active' then
     perform private.refuse(422, 'no_active_package', 'The package is cancelled.');
   end if;
-
   v_needed := private.sessions_needed(v_package);
   if v_needed = 0 then
-    return private.generated_answer(v_match.id, v_package.id, 0, v_caller_id);
+    return;
   end if;
   if p_fingerprint is distinct from private.plan_inputs(v_match, v_package, p_from_date) ->> 'fingerprint'
      or p_expected_plan_hash <> p_plan_hash
@@ -221,9 +222,9 @@ begin
                                  occurrence_start_utc, scheduled_start_utc, scheduled_end_utc,
                                  status_set_by, updated_by_user_id, updated_by_role)
     select v_match.id, v_match.tutor_user_id, v_match.student_user_id, v_package.id,
-           (select coalesce(max(sequence_number), 0) from public.sessions where package_id = v_package.id)
+           (select coalesce(max(s.sequence_number), 0) from public.sessions s where s.package_id = v_package.id)
              + (row_number() over (order by slot))::integer,
-           lower(slot), lower(slot), upper(slot), 'admin', v_caller_id, 'admin'
+           lower(slot), lower(slot), upper(slot), 'admin', p_caller_id, 'admin'
       from unnest(v_slots) as slot
      order by slot
     on conflict do nothing
@@ -237,12 +238,31 @@ begin
     perform private.refuse(409, 'slot_taken',
       format('%s of %s sessions would meet another live session of the tutor or the student.',
              cardinality(v_lost), cardinality(v_slots)),
-      jsonb_build_object('conflicts', private.slot_conflicts(v_match, v_lost, v_born)));
+      jsonb_build_object('conflicts', private.slot_conflicts(v_match, v_lost, coalesce(v_born, '{}'))));
   end if;
 
   update public.matches set status = 'active' where id = v_match.id and status <> 'active';
   update public.requests set status = 'active' where id = v_match.request_id and status <> 'active';
-  return private.generated_answer(v_match.id, v_package.id, cardinality(v_born), v_caller_id);
+  created := cardinality(v_born);
+end;
+$$;
+comment on function private.write_plan(uuid, uuid, date, text, jsonb, text, text, boolean, boolean, uuid) is
+  'Writes one planned package, or refuses and writes nothing; creates none where there are sessions already, unless asked to fill.';
+
+create function private.generate_sessions(
+  p_match_id uuid, p_package_id uuid, p_from_date date, p_fingerprint text, p_occurrences jsonb,
+  p_plan_hash text, p_expected_plan_hash text, p_allow_partial boolean, p_fill boolean
+) returns jsonb
+language plpgsql security definer
+set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  v_caller_id uuid := private.require_admin();
+  v_written record;
+begin
+  v_written := private.write_plan(p_match_id, p_package_id, p_from_date, p_fingerprint, p_occurrences,
+                                  p_plan_hash, p_expected_plan_hash, p_allow_partial, p_fill, v_caller_id);
+  return private.generated_answer(p_match_id, v_written.package_id, v_written.created, v_caller_id);
 end;
 $$;
 
@@ -369,3 +389,48 @@ comment on function public.add_extra_session(uuid, timestamptz, text, integer, u
 grant execute on function
   private.add_extra_session(uuid, timestamptz, text, integer, uuid),
   public.add_extra_session(uuid, timestamptz, text, integer, uuid) to authenticated;
+
+create function private.end_match(p_match_id uuid, p_reason text) returns jsonb
+language plpgsql security definer
+set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  v_caller_id uuid := private.require_admin();
+  v_match public.matches;
+  v_cancelled uuid[] := '{}';
+begin
+  select * into v_match from public.matches where id = p_match_id;
+  if not found then
+    perform private.refuse(404, 'not_found', 'There is no such match.');
+  end if;
+  perform from public.requests where id = v_match.request_id for update;
+  select * into v_match from public.matches where id = p_match_id for update;
+  if v_match.status <> 'ended' then
+    if btrim(coalesce(p_reason, '')) = '' then
+      perform private.refuse(422, 'reason_required', 'Say why the match ends.', jsonb_build_object('field', 'reason'));
+    end if;
+    select coalesce(array_agg(id), '{}') into v_cancelled from (
+      select id from public.sessions
+       where match_id = p_match_id
+         and (status = 'rescheduled' or (status = 'scheduled' and scheduled_start_utc > private.now()))
+       order by id for update) as open_ones;
+    update public.sessions
+       set status = 'cancelled', status_reason = btrim(p_reason),
+           version = version + 1, updated_by_user_id = v_caller_id, updated_by_role = 'admin'
+     where id = any (v_cancelled);
+    update public.matches set status = 'ended' where id = p_match_id;
+    update public.requests set status = 'open' where id = v_match.request_id and status <> 'closed';
+    perform private.record_event('match.ended', 'match', p_match_id,
+      jsonb_build_object('match_id', p_match_id, 'cancelled', to_jsonb(v_cancelled)), private.now());
+  end if;
+  return jsonb_build_object('match', private.match_document(p_match_id), 'cancelled', to_jsonb(v_cancelled));
+end;
+$$;
+
+create function public.end_match(p_match_id uuid, p_reason text) returns jsonb
+language sql volatile security invoker
+set search_path = '' set timezone = 'UTC'
+return private.end_match(p_match_id, p_reason);
+comment on function public.end_match(uuid, text) is
+  'Admins end a match and cancel its sessions to come and its parked ones; the request is open again. Refuses: 401, 403 not_allowed, 404, 422 reason_required.';
+grant execute on function private.end_match(uuid, text), public.end_match(uuid, text) to authenticated;

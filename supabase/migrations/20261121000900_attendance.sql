@@ -26,7 +26,8 @@ begin
    where t.origin = (case when p_session.match_id is null then 'booking' else 'match' end)::public.session_origin
      and t.from_status = p_session.status and t.to_status = p_to and t.actor_role = p_role
      and coalesce(t.is_delayed, p_session.is_delayed) = p_session.is_delayed
-     and coalesce(t.set_by, p_session.status_set_by) = p_session.status_set_by;
+     and coalesce(t.set_by, p_session.status_set_by) = p_session.status_set_by
+   order by t.set_by nulls last limit 1;
   if not found then
     perform private.refuse(409, 'illegal_transition',
       format('A session that is %s cannot become %s this way.', p_session.status, p_to),
@@ -117,7 +118,7 @@ begin
      and (v_session.tutor_user_id <> v_caller_id
           or not private.has_role(v_caller_id, 'tutor')
           or not exists (select from private.session_transitions
-                          where to_status = p_status and actor_role = 'tutor')) then
+                          where to_status = coalesce(p_status, to_status) and actor_role = 'tutor')) then
     perform private.refuse(403, 'not_allowed', 'Only an admin may do this.');
   end if;
   if p_status is null then
