@@ -118,8 +118,7 @@ class Postgres:
         """End the server and its workers at once, as a power cut would."""
         if server := self._server:
             for victim in [server, *server.children(recursive=True)]:
-                with suppress(psutil.NoSuchProcess):
-                    victim.kill()
+                _kill(victim)
 
     def _clear_after_crash(self) -> None:
         """Make room after a server that was killed.
@@ -132,10 +131,7 @@ class Postgres:
             return
         for worker in psutil.process_iter(["cwd"]):
             if worker.info["cwd"] == str(self._data):
-                with suppress(psutil.NoSuchProcess):
-                    worker.kill()
-                while alive(worker.pid):
-                    time.sleep(0.01)
+                _kill(worker)
         lock.unlink()
 
     def remove(self) -> None:
@@ -190,6 +186,13 @@ class Postgres:
         """Whether the server's user can read what is at `path`."""
         user = _as_server()
         return not user or run(["test", "-r", path], cwd="/", **user)[0] == 0
+
+
+def _kill(process: psutil.Process) -> None:
+    with suppress(psutil.NoSuchProcess):
+        process.kill()
+    while alive(process.pid):
+        time.sleep(0.01)
 
 
 def _as_server() -> dict[str, Any]:
