@@ -185,7 +185,7 @@ begin
   perform from public.requests where id = v_match.request_id for update;
   select * into v_match from public.matches where id = p_match_id for update;
   perform private.lock_people(v_match.tutor_user_id, v_match.student_user_id);
-  v_slots := private.slots_of(p_occurrences, (v_match.schedule_pattern ->> 'duration_mins')::integer);
+  v_slots := private.slots_of(p_occurrences, null);
   perform private.lock_slots(v_match, v_slots);
   v_package := private.package_for(v_match, p_package_id);
   select * into v_package from public.packages where id = v_package.id for update;
@@ -211,6 +211,7 @@ begin
      or exists (select from unnest(v_slots) as slot where lower(slot) < private.now()) then
     perform private.refuse(409, 'plan_changed', 'What the plan was made from has changed; preview it again.');
   end if;
+  perform private.slots_of(p_occurrences, coalesce((v_match.schedule_pattern ->> 'duration_mins')::integer, 0));
   if cardinality(v_slots) < v_needed and (cardinality(v_slots) = 0 or not coalesce(p_allow_partial, false)) then
     perform private.refuse(422, 'window_too_short',
       format('The window has room for %s of %s sessions.', cardinality(v_slots), v_needed),
@@ -285,13 +286,15 @@ begin
   if v_slots is null
      or exists (select from unnest(v_slots) as slot
                  where lower(slot) is null or upper(slot) is null
-                    or upper(slot) - lower(slot) is distinct from make_interval(mins => p_duration_mins)) then
+                    or upper(slot) - lower(slot) <> make_interval(mins => p_duration_mins)) then
     perform private.refuse(422, 'invalid', 'Every occurrence needs start_utc and end_utc, as far apart as the pattern says.',
                            '{"field": "occurrences"}');
   end if;
   return v_slots;
 end;
 $$;
+comment on function private.slots_of(jsonb, integer) is
+  'A plan''s occurrences as ranges; a null length is not compared. Refuses: 422 invalid.';
 
 create function private.generated_answer(p_match_id uuid, p_package_id uuid, p_created integer, p_caller_id uuid) returns jsonb
 language sql stable
