@@ -4,6 +4,8 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
+from psycopg.types.json import Jsonb
+
 from lib.recurrence import Plan, ScheduleInputs, plan, plan_hash
 from tests.database import Database
 from tests.house import NADIA
@@ -26,10 +28,12 @@ def commit(db: Database, inputs: ScheduleInputs, planned: Plan, **options: objec
         p_match_id=inputs.match_id,
         p_package_id=inputs.package_id,
         p_fingerprint=inputs.fingerprint,
-        p_occurrences=[
-            {"start_utc": each.start_utc.isoformat(), "end_utc": each.end_utc.isoformat()}
-            for each in planned.occurrences
-        ],
+        p_occurrences=Jsonb(
+            [
+                {"start_utc": each.start_utc.isoformat(), "end_utc": each.end_utc.isoformat()}
+                for each in planned.occurrences
+            ]
+        ),
         p_plan_hash=plan_hash(planned, inputs.fingerprint),
         **options,
     )

@@ -58,9 +58,7 @@ def used(db: Database, package_id: UUID) -> int:
 
 
 def net(db: Database, session_id: UUID) -> int:
-    return db.value(
-        "select coalesce(sum(amount), 0) from public.credit_ledger where session_id = %s", session_id
-    )
+    return db.value("select coalesce(sum(amount), 0) from public.credit_ledger where session_id = %s", session_id)
 
 
 def traces(db: Database, session_id: UUID) -> tuple[int, int]:
@@ -181,9 +179,7 @@ def test_statuses_set_at_random_by_tutor_and_admin_leave_the_books_balanced(
 
 
 @pytest.mark.parametrize("rounds", [100, pytest.param(1000, marks=pytest.mark.long)])
-def test_the_last_credit_is_given_once(
-    database_url: str, house: Database, chance: Random, rounds: int
-) -> None:
+def test_the_last_credit_is_given_once(database_url: str, house: Database, chance: Random, rounds: int) -> None:
     house.run("update public.settings set sequence_lock = false")
     package_id = sell(house, ENGLISH.request_id, FIRST_START.date(), FIRST_START.date(), p_opening_used=7)
     sessions = enter_by_hand(house, ENGLISH, package_id, 8, FIRST_START)
