@@ -20,7 +20,7 @@ from lib.matches import (
 router = APIRouter(prefix="/api", tags=["Matches"])
 
 
-@router.post("/requests", status_code=201, responses=problems(404, 409, body=True))
+@router.post("/requests", status_code=201, responses=problems(404, 409, 429, body=True))
 async def create_request(database: AsCaller, request: RequestCreation) -> TeachingRequest:
     """File a request to be taught (student for themselves, admin for any student)."""
     return await matches.create_request(database, request)

@@ -26,7 +26,7 @@ async def get_me(database: AsCaller) -> Person:
     return await people.get_me(database)
 
 
-@router.patch("/me", responses=problems(404, 409, body=True))
+@router.patch("/me", responses=problems(404, 409, 429, body=True))
 async def update_me(database: AsCaller, changes: MeUpdate) -> Person:
     """Change your name or timezone."""
     return await people.update_me(database, changes)

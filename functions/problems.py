@@ -17,6 +17,7 @@ _MEANINGS = {
     413: "`too_large`: the body is larger than 1 MiB.",
     415: "`wrong_content_type`: the body is not declared as `application/json`.",
     422: "`invalid`, with `errors` naming the fields; or another code that says what is impossible.",
+    429: "`too_many_requests`: again after `Retry-After` seconds.",
     500: "`internal`: our fault.",
     503: "`upstream_unavailable` or `busy`: send the same again after `Retry-After` seconds.",
 }

@@ -4,7 +4,7 @@ Time off moves no session. What it hits is listed, so that an admin can decide a
 """
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Self
 from uuid import UUID
 
@@ -13,10 +13,11 @@ from pydantic import Field, model_validator
 from lib import recurrence
 from lib.answers import Answer, Participant, Utc
 from lib.database import Database
-from lib.fields import Changes, Day, Instant, Name, Notes, Request
+from lib.fields import Changes, Day, Instant, Name, Remark, Request
 
 _WHOLE_DAYS = ("starts_on", "ends_on")
 _RANGE = ("starts_at", "ends_at")
+LONGEST_SPAN = timedelta(days=730)
 
 
 class Holiday(Answer):
@@ -70,10 +71,15 @@ class HolidayUpdate(Changes):
     name: Name | None = None
 
 
-def _is_one_form(given: Mapping[str, Any]) -> bool:
-    """Whether exactly one of the two forms is there, whole."""
-    days, instants = ([given.get(name) is not None for name in names] for names in (_WHOLE_DAYS, _RANGE))
-    return (all(days) and not any(instants)) or (all(instants) and not any(days))
+def _require_one_whole_span(given: Mapping[str, Any]) -> None:
+    """Refuse all but exactly one of the two forms, whole and in its order."""
+    days, instants = ([given[name] for name in names if given[name] is not None] for names in (_WHOLE_DAYS, _RANGE))
+    if sorted((len(days), len(instants))) != [0, len(_RANGE)]:
+        raise ValueError("must have either starts_on and ends_on, or starts_at and ends_at")
+    if days and not timedelta(0) <= days[1] - days[0] <= LONGEST_SPAN:
+        raise ValueError("ends_on must lie within the two years from starts_on")
+    if instants and not timedelta(0) < instants[1] - instants[0] <= LONGEST_SPAN:
+        raise ValueError("ends_at must lie within the two years after starts_at")
 
 
 class TimeOffCreation(Request):
@@ -84,12 +90,11 @@ class TimeOffCreation(Request):
     ends_on: Day | None = Field(default=None, description="Included.")
     starts_at: Instant | None = None
     ends_at: Instant | None = Field(default=None, description="Not included.")
-    note: Notes | None = None
+    note: Remark | None = None
 
     @model_validator(mode="after")
-    def _is_one_form(self) -> Self:
-        if not _is_one_form(self.__dict__):
-            raise ValueError("must have either starts_on and ends_on, or starts_at and ends_at")
+    def _has_a_span(self) -> Self:
+        _require_one_whole_span(self.__dict__)
         return self
 
 
@@ -100,7 +105,13 @@ class TimeOffUpdate(Changes):
     ends_on: Day | None = None
     starts_at: Instant | None = None
     ends_at: Instant | None = None
-    note: Notes | None = None
+    note: Remark | None = None
+
+    @model_validator(mode="after")
+    def _has_a_whole_span_or_none(self) -> Self:
+        if self.model_fields_set - {"note"}:
+            _require_one_whole_span(self.__dict__)
+        return self
 
 
 async def create_holiday(database: Database, holiday: HolidayCreation) -> Holiday:

@@ -19,7 +19,7 @@ The tree (HTTP status, usual codes)::
     └── UpstreamUnavailable  503  upstream_unavailable, busy
 
 A refusal of our own SQL is raised with SQLSTATE ``PTxyz`` (xyz is the HTTP status): its message is the code,
-its detail a sentence for people, its hint a JSON object of extension members. Only those travel on. What
+its detail a sentence for people, its hint a JSON object of extension members (``retry_after`` becomes the header too). Only those travel on. What
 Postgres itself says names tables and shows rows, so of it nothing does. ``web`` makes a Problem a document.
 """
 
@@ -32,6 +32,7 @@ RESERVED = frozenset({"type", "title", "status", "detail", "instance", "code", "
 """Members of a problem document that an extension may not replace (RFC 9457 §3.1, and our two)."""
 
 _CODE = re.compile(r"[a-z][a-z0-9_]{1,63}")
+_SQLSTATE = re.compile(r"[0-9A-Z]{5}")
 _OWN_REFUSAL = re.compile(r"PT([1-5]\d\d)")
 
 
@@ -200,20 +201,14 @@ _FOREIGN: Mapping[str, type[Problem]] = {
     "PGRST203": Internal,
     # A grant or a policy said no.
     "42501": NotAllowed,
-    # A value that its type or a constraint refuses.
-    "22001": Invalid,
-    "22003": Invalid,
-    "22007": Invalid,
-    "22008": Invalid,
-    "22023": Invalid,
-    "22P02": Invalid,
-    "22P05": Invalid,
+    # A value that a constraint refuses.
     "23502": Invalid,
     "23514": Invalid,
-    # Taken, or still referred to.
-    "23503": Conflict,
-    "23505": Conflict,
-    "23P01": Conflict,
+}
+
+_CLASSES: Mapping[str, type[Problem]] = {
+    "22": Invalid,  # data exceptions: a value that its type refuses
+    "23": Conflict,  # integrity constraints: taken, or still referred to
 }
 
 _BUSY = frozenset({"40P01", "55P03", "57014"})
@@ -237,14 +232,31 @@ def from_postgres(code: str | None, message: str | None, details: object, hint: 
             retry_after=1,
             cause=code,
         )
-    return _FOREIGN.get(code or "", UpstreamUnavailable)(cause=code)
+    return _kind_of(code or "")(cause=code)
+
+
+def _kind_of(code: str) -> type[Problem]:
+    """By the code itself, else by its SQLSTATE class."""
+    by_class = _CLASSES.get(code[:2], UpstreamUnavailable) if _SQLSTATE.fullmatch(code) else UpstreamUnavailable
+    return _FOREIGN.get(code, by_class)
 
 
 def _own_refusal(status: int, sqlstate: str | None, message: str | None, details: object, hint: object) -> Problem:
     kind = BY_STATUS.get(status)
     if kind is None or not _CODE.fullmatch(message or ""):
         return Internal(cause=sqlstate)
-    return kind(message, details if isinstance(details, str) else None, members=_members(hint), cause=sqlstate)
+    members = _members(hint)
+    return kind(
+        message,
+        details if isinstance(details, str) else None,
+        members=members,
+        retry_after=_seconds(members.get("retry_after")),
+        cause=sqlstate,
+    )
+
+
+def _seconds(value: object) -> int | None:
+    return value if isinstance(value, int) and value > 0 else None
 
 
 def _members(hint: object) -> Mapping[str, object]:

@@ -87,6 +87,13 @@ Notes = Annotated[
 ]
 """Longer text in lines. May be empty, which clears it."""
 
+Remark = Annotated[
+    str,
+    Field(max_length=500, json_schema_extra=_shown(_LINES), examples=["At a conference."]),
+    _LINES_FORM,
+]
+"""A few words in lines. May be empty, which clears it."""
+
 Reason = Annotated[
     str,
     Field(

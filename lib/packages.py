@@ -1,6 +1,6 @@
 """Packages: prepaid sessions of one request, within a window of dates."""
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
@@ -31,6 +31,16 @@ class Package(Answer):
     )
 
 
+LONGEST_WINDOW = timedelta(days=730)
+
+
+def _require_window(start_date: date | None, end_date: date | None) -> None:
+    if start_date is None or end_date is None:
+        return
+    if not timedelta(0) <= end_date - start_date <= LONGEST_WINDOW:
+        raise ValueError("end_date must lie within the two years after start_date")
+
+
 class PackageCreation(Request):
     """A new package."""
 
@@ -43,9 +53,10 @@ class PackageCreation(Request):
     )
 
     @model_validator(mode="after")
-    def _ends_after_it_starts(self) -> Self:
-        if self.end_date < self.start_date:
-            raise ValueError("end_date must not lie before start_date")
+    def _is_possible(self) -> Self:
+        _require_window(self.start_date, self.end_date)
+        if self.opening_used > self.tier_sessions:
+            raise ValueError("opening_used must not exceed tier_sessions")
         return self
 
 
@@ -56,6 +67,11 @@ class PackageUpdate(Changes):
     start_date: Day | None = None
     end_date: Day | None = None
     status: Literal["active", "cancelled"] | None = None
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        _require_window(self.start_date, self.end_date)
+        return self
 
 
 async def create_package(database: Database, package: PackageCreation) -> Package:

@@ -1,9 +1,9 @@
 """People: the caller's own profile, everyone's for admins, and the guardians of students."""
 
-from typing import Annotated
+from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from lib.answers import Answer, Role
 from lib.database import Database
@@ -87,6 +87,14 @@ class GuardianCreation(Request):
     email: Email | None = None
     whatsapp_opt_in: Flag = Field(default=False, description="Whether they agreed to WhatsApp messages.")
     is_primary: Flag | None = Field(default=None, description="Left out: primary if the student has no other.")
+
+    @model_validator(mode="after")
+    def _can_be_reached(self) -> Self:
+        if self.phone is None and self.email is None:
+            raise ValueError("must have a phone or an email")
+        if self.whatsapp_opt_in and self.phone is None:
+            raise ValueError("whatsapp_opt_in needs a phone")
+        return self
 
 
 class GuardianUpdate(Changes):

@@ -31,6 +31,10 @@ def package(**changed: object) -> Mapping[str, Any]:
     return {**good, **changed}
 
 
+def guardian(**reached_by: object) -> Mapping[str, Any]:
+    return {"student_id": s.STUDENT, "name": "Grace", "timezone": "Europe/London", **reached_by}
+
+
 def time_off(**span: object) -> Mapping[str, Any]:
     return {"user_id": s.TUTOR, **span}
 
@@ -118,6 +122,12 @@ FIELDS: list[tuple[str, str, object, str]] = [
     ("POST", EXTRA, extra("2026-03-01T10:00:00+99:00"), "start_utc"),
     ("POST", EXTRA, extra(1772323200), "start_utc"),
     ("POST", EXTRA, extra(1e308), "start_utc"),
+    ("POST", "/packages", package(opening_used=9), ""),
+    ("POST", "/packages", package(end_date="2028-03-01"), ""),
+    ("POST", "/guardians", guardian(), ""),
+    ("POST", "/guardians", guardian(email="g@example.com", whatsapp_opt_in=True), ""),
+    ("POST", "/time-off", time_off(starts_on="2026-03-01", ends_on="2028-03-01"), ""),
+    ("POST", "/time-off", time_off(starts_at="2026-03-01T00:00:00Z", ends_at="2028-03-01T00:00:00Z"), ""),
     ("POST", "/time-off", time_off(), ""),
     ("POST", "/time-off", time_off(starts_on="2026-03-01"), ""),
     ("POST", "/time-off", time_off(starts_on="2026-03-01", ends_at="2026-03-01T10:00:00Z"), ""),
@@ -132,6 +142,12 @@ FIELDS: list[tuple[str, str, object, str]] = [
         ),
         "",
     ),
+    ("POST", "/time-off", time_off(starts_on="2026-03-02", ends_on="2026-03-01"), ""),
+    ("POST", "/time-off", time_off(starts_at="2026-03-01T10:00:00Z", ends_at="2026-03-01T10:00:00Z"), ""),
+    ("PATCH", f"/time-off/{s.OTHER}", {"starts_on": "2026-03-01"}, ""),
+    ("PATCH", f"/time-off/{s.OTHER}", {"starts_on": "2026-03-02", "ends_on": "2026-03-01"}, ""),
+    ("PATCH", f"/time-off/{s.OTHER}", {"starts_on": "2026-03-02", "ends_at": "2026-03-04T10:00:00Z"}, ""),
+    ("PATCH", f"/packages/{s.PACKAGE}", {"start_date": "2026-03-02", "end_date": "2026-03-01"}, ""),
     ("POST", f"/matches/{s.MATCH}/sessions", {"plan_hash": "1"}, "plan_hash"),
     ("POST", f"/matches/{s.MATCH}/sessions", {"fill": 1}, "fill"),
 ]

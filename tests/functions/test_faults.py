@@ -72,6 +72,15 @@ async def test_a_refusal_of_ours_reaches_the_caller_with_its_sentence_and_member
     assert ("WWW-Authenticate" in response.headers) == (status == 401)
 
 
+@pytest.mark.parametrize(("hint", "seconds"), [({"retry_after": 42}, "42"), ({"retry_after": -1}, "10"), (None, "10")])
+async def test_the_database_may_say_when_to_ask_again(
+    tutor: httpx.AsyncClient, rpcs: Rpcs, hint: object, seconds: str
+) -> None:
+    rpcs.refuse("tutor_update_session", 429, "too_many_requests", hint=hint)
+    response = await answer_to(tutor)
+    assert (response.status_code, response.headers["Retry-After"]) == (429, seconds)
+
+
 @pytest.mark.parametrize("hint", ["try again", "[1]", "{", '{"status": 200, "code": "ok", "request_id": "x"}'])
 async def test_a_hint_cannot_replace_what_a_problem_says(tutor: httpx.AsyncClient, rpcs: Rpcs, hint: str) -> None:
     body = {"code": "PT409", "message": "in_use", "details": "Still in use.", "hint": hint}
@@ -96,6 +105,9 @@ async def test_a_hint_cannot_replace_what_a_problem_says(tutor: httpx.AsyncClien
         (400, "22007", 422, "invalid"),
         (400, "22008", 422, "invalid"),
         (400, "22P05", 422, "invalid"),
+        (400, "22000", 422, "invalid"),
+        (409, "23001", 409, "conflict"),
+        (500, "22", 503, "upstream_unavailable"),
         (400, "23502", 422, "invalid"),
         (400, "23514", 422, "invalid"),
         (409, "23503", 409, "conflict"),
