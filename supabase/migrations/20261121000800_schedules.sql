@@ -342,13 +342,13 @@ begin
     perform private.refuse(409, 'illegal_transition', 'The match has ended.');
   end if;
   if btrim(coalesce(p_reason, '')) = '' then
-    perform private.refuse(422, 'reason_required', 'Say why the session is added.');
+    perform private.refuse(422, 'reason_required', 'Say why the session is added.', '{"field": "reason"}');
   end if;
   if coalesce(p_duration_mins, 60) not between 15 and 480 then
     perform private.refuse(422, 'invalid', 'duration_mins must be 15 to 480.', '{"field": "duration_mins"}');
   end if;
   if p_start_utc is null or not isfinite(p_start_utc) then
-    perform private.refuse(422, 'invalid', 'start must be a time.', '{"field": "start"}');
+    perform private.refuse(422, 'invalid', 'start_utc must be a time.', '{"field": "start_utc"}');
   end if;
   if p_start_utc < private.now() then
     perform private.refuse(422, 'start_in_past', 'A session cannot be added in the past.');
