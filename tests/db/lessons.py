@@ -4,10 +4,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
+import psycopg
 from psycopg import sql
 
 from lib.recurrence import Plan, ScheduleInputs, plan, plan_hash
-from tests.database import Database
+from tests.database import Database, refusal
 from tests.house import MATHEMATICS, NADIA, Match, Person
 
 HOUR = timedelta(hours=1)
@@ -134,8 +135,11 @@ def _insert(db: Database, columns: dict[str, Any]) -> UUID:
     statement = sql.SQL("insert into public.sessions ({}) values ({}) returning id").format(
         sql.SQL(", ").join(map(sql.Identifier, columns)), sql.SQL(", ").join(sql.Placeholder() * len(columns))
     )
-    with db.connection.transaction():
-        row = db.connection.execute(statement, list(columns.values())).fetchone()
+    try:
+        with db.connection.transaction():
+            row = db.connection.execute(statement, list(columns.values())).fetchone()
+    except psycopg.Error as error:
+        raise refusal(error) from None
     assert row is not None
     return row[0]
 
