@@ -10,7 +10,13 @@ from lib.health import Health
 router = APIRouter(prefix="/api", tags=["Health"])
 
 
-@router.get("/health", responses=problems(), response_model_exclude_none=True)
+# OpenAPI: `{}` beside the security scheme says that a token may be left out.
+@router.get(
+    "/health",
+    responses=problems(),
+    response_model_exclude_none=True,
+    openapi_extra={"security": [{}]},
+)
 async def health(database: AsCallerIfSignedIn) -> Health:
     """Whether the functions answer; for admins also which clock the database goes by."""
     return await lib_health.health(database)

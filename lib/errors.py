@@ -18,9 +18,10 @@ The tree (HTTP status, usual codes)::
     ├── Internal             500  internal
     └── UpstreamUnavailable  503  upstream_unavailable, busy
 
-A refusal of our own SQL is raised with SQLSTATE ``PTxyz`` (xyz is the HTTP status): its message is the code,
-its detail a sentence for people, its hint a JSON object of extension members (``retry_after`` becomes the header too). Only those travel on. What
-Postgres itself says names tables and shows rows, so of it nothing does. ``web`` makes a Problem a document.
+A refusal of our own SQL is raised with SQLSTATE ``PTxyz`` (xyz is the HTTP status): its message is the code, its
+detail a sentence for people, its hint a JSON object of extension members (``retry_after`` becomes the header too).
+Only those travel on. What Postgres itself says names tables and shows rows, so of it nothing does. ``web`` makes a
+Problem a document.
 """
 
 import json

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from lib.answers import Answer, Utc
 from lib.database import Database
@@ -18,6 +18,8 @@ class Clock(Answer):
 
 class Health(Answer):
     """The functions answer. Nothing is said about the database to those who are no admins."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=False)
 
     status: Literal["ok"] = "ok"
     clock: Clock | None = Field(default=None, description="For admins.")

@@ -32,6 +32,7 @@ from lib.errors import (
     Internal,
     Invalid,
     Malformed,
+    MethodNotAllowed,
     NotSignedIn,
     Problem,
     TooLarge,
@@ -236,7 +237,16 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     """What Starlette and FastAPI raise themselves: no such route, no such method, an unreadable body."""
     raised = cast("HTTPException", error)
     kind = BY_STATUS.get(raised.status_code, Malformed)
-    return problem_response(request, kind(), raised.headers)
+    headers = dict(raised.headers or {})
+    if kind is MethodNotAllowed:
+        headers["Allow"] = _allowed_methods(request) or headers["Allow"]
+    return problem_response(request, kind(), headers)
+
+
+def _allowed_methods(request: Request) -> str:
+    """Every method of the path (RFC 9110 §15.5.6); Starlette names those of its first route alone."""
+    paths = cast("FastAPI", request.app).openapi()["paths"]
+    return ", ".join(sorted(method.upper() for method in paths.get(_route_template(request.scope), ())))
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
@@ -295,10 +305,14 @@ def _own_headers(message: Message, request_id: str) -> list[tuple[bytes, bytes]]
     return own
 
 
+def _route_template(scope: Scope) -> str:
+    return getattr(scope.get("route"), "path", "unmatched")
+
+
 def _line(scope: Scope, state: Mapping[str, Any], status: int, seconds: float) -> dict[str, object]:
     line: dict[str, object] = {
         "method": scope["method"] if scope["method"] in _METHODS else "other",
-        "route": getattr(scope.get("route"), "path", "unmatched"),
+        "route": _route_template(scope),
         "status": status,
         "duration_ms": round(seconds * 1000, 1),
         "request_id": state["request_id"],

@@ -274,14 +274,21 @@ async def test_an_unknown_path_is_a_404(tutor: httpx.AsyncClient, path: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("DELETE", "/me"), ("POST", "/sessions"), ("GET", "/people"), ("TRACE", "/me")]
+    ("method", "path", "known"),
+    [
+        ("DELETE", "/me", "GET, PATCH"),
+        ("POST", "/sessions", "GET"),
+        ("GET", "/people", "POST"),
+        ("TRACE", f"/holidays/{s.OTHER}", "DELETE, PATCH"),
+        ("POST", "/docs", "GET"),
+    ],
 )
 async def test_an_unknown_method_is_a_405_that_says_which_are_known(
-    tutor: httpx.AsyncClient, method: str, path: str
+    tutor: httpx.AsyncClient, method: str, path: str, known: str
 ) -> None:
     response = await tutor.request(method, path)
     assert_problem(response, 405, "method_not_allowed")
-    assert response.headers["Allow"]
+    assert response.headers["Allow"] == known
 
 
 async def test_query_values_that_are_no_utf8_do_no_harm(tutor: httpx.AsyncClient, rpcs: Rpcs) -> None:
