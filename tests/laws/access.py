@@ -1,0 +1,457 @@
+"""Who may do what: three tables written by hand, and functions that compare the house with them.
+
+Nothing here is read off the policies or the functions: the tables say what is promised. Columns are callers:
+
+    anon  without a token            none  a token that names nobody     lost  a token without a profile
+    E     a newcomer without a role  H B   tutors   M  a deactivated one  W  one who has lost the role
+    O L Z students                   N     the admin                     key   the service key
+
+Letters in the cells are the rows of `tests/laws/lived_in.py`: people in capitals, matches (and their requests)
+in small letters; `*` is every row, `-` none, `x` means refused by a missing grant (SQLSTATE 42501).
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, LiteralString, TypeAlias
+from uuid import UUID
+
+import psycopg
+from psycopg import sql
+
+from tests.database import Database, Refused
+from tests.house import ENGLISH, LENA, MATHEMATICS, OPEN_REQUEST_ID, Person
+from tests.laws.lived_in import PEOPLE, STRANGER, names
+
+Caller: TypeAlias = Person | str
+
+CALLERS: dict[str, Caller] = {
+    "anon": "anon", "none": "authenticated", "lost": STRANGER, "E": PEOPLE["E"], "H": PEOPLE["H"], "B": PEOPLE["B"],
+    "M": PEOPLE["M"], "W": PEOPLE["W"], "O": PEOPLE["O"], "L": PEOPLE["L"], "Z": PEOPLE["Z"], "N": PEOPLE["N"],
+    "key": "service_role",
+}  # fmt: skip
+
+# --- what each caller sees of each table -----------------------------------------------------------------
+
+SEES = """
+                anon none lost E    H    B    M    W    O    L    Z    N    key
+profiles        x    -    -    E    HOZ  BL   -    WO   OHW  LB   ZHM  *    *
+accounts        x    -    -    E    H    B    -    W    O    L    Z    *    *
+user_roles      x    -    -    -    H    B    -    -    O    L    Z    *    *
+guardians       x    -    -    -    -    -    -    -    O    L    Z    *    *
+requests        x    -    -    -    ei   m    -    c    ec   ma   ip   *    *
+matches         x    -    -    -    ei   m    -    c    ec   m    ip   *    *
+packages        x    -    -    -    ei   m    -    c    ec   m    ip   *    *
+credit_ledger   x    -    -    -    ei   m    -    c    ec   m    ip   *    *
+sessions        x    -    -    -    ei   m    -    c    ec   m    ip   *    *
+session_moves   x    -    -    -    ei   m    -    c    ec   m    ip   *    *
+holidays        x    -    -    -    *    *    -    -    *    *    *    *    *
+time_off        x    -    -    -    H    B    -    -    O    L    Z    *    *
+settings        x    -    -    -    -    -    -    -    -    -    -    *    *
+audit_logs      x    -    -    -    -    -    -    -    -    -    -    *    *
+"""
+
+ABOUT = {
+    "profiles": "id",
+    "accounts": "profile_id",
+    "user_roles": "profile_id",
+    "guardians": "student_user_id",
+    "requests": "id",
+    "matches": "request_id",
+    "packages": "request_id",
+    "credit_ledger": "(select request_id from public.packages p where p.id = package_id)",
+    "sessions": "(select request_id from public.matches m where m.id = match_id)",
+    "session_moves": (
+        "(select request_id from public.sessions s join public.matches m on m.id = match_id where s.id = session_id)"
+    ),
+    "holidays": "null",
+    "time_off": "user_id",
+    "settings": "null",
+    "audit_logs": "null",
+}
+"""Which person or request a row of the table is about; null for what belongs to the house."""
+
+# --- what nobody may do: every write is a function --------------------------------------------------------
+
+WRITES: dict[str, LiteralString] = {
+    "insert": "insert into {table} default values",
+    "update": "update {table} set {column} = {column} where false",
+    "delete": "delete from {table} where false",
+    "upsert": "insert into {table} ({column}) select {column} from {table} where false"
+    " on conflict ({key}) do update set {column} = excluded.{column}",
+    "truncate": "truncate {table}",
+}
+"""Refused to every caller on every table of `public`, whatever the rows: the grant is missing."""
+
+# --- which function each caller may call, on something of H's and O's -------------------------------------
+
+MAY = """
+                                   anon none lost E    H    B    M    W    O    L    Z    N    key
+get_me                             x    401  403  ok   ok   ok   403  ok   ok   ok   ok   ok   x
+update_me                          x    401  403  ok   ok   ok   403  ok   ok   ok   ok   ok   x
+create_person                      x    401  403  403  403  403  403  403  403  403  403  ok   x
+update_person                      x    401  403  403  403  403  403  403  403  403  403  ok   x
+create_guardian                    x    401  403  403  403  403  403  403  403  403  403  ok   x
+update_guardian                    x    401  403  403  403  403  403  403  403  403  403  ok   x
+create_request (for oneself)       x    401  403  403  403  403  403  403  ok   ok   ok   422  x
+create_request (for L)             x    401  403  403  403  403  403  403  403  ok   403  ok   x
+update_request                     x    401  403  403  403  403  403  403  403  403  403  ok   x
+create_match                       x    401  403  403  403  403  403  403  403  403  403  ok   x
+update_match                       x    401  403  403  403  403  403  403  403  403  403  ok   x
+set_match_schedule                 x    401  403  403  403  403  403  403  403  403  403  ok   x
+end_match                          x    401  403  403  403  403  403  403  403  403  403  ok   x
+create_package                     x    401  403  403  403  403  403  403  403  403  403  ok   x
+update_package                     x    401  403  403  403  403  403  403  403  403  403  ok   x
+renew_package                      x    401  403  403  403  403  403  403  403  403  403  ok   x
+get_statement                      x    401  403  404  404  404  403  404  ok   404  404  ok   x
+create_holiday                     x    401  403  403  403  403  403  403  403  403  403  ok   x
+update_holiday                     x    401  403  403  403  403  403  403  403  403  403  ok   x
+delete_holiday                     x    401  403  403  403  403  403  403  403  403  403  ok   x
+create_time_off                    x    401  403  403  403  403  403  403  403  403  403  ok   x
+update_time_off                    x    401  403  403  403  403  403  403  403  403  403  ok   x
+delete_time_off                    x    401  403  403  403  403  403  403  403  403  403  ok   x
+schedule_inputs                    x    401  403  403  403  403  403  403  403  403  403  ok   x
+generate_sessions                  x    401  403  403  403  403  403  403  403  403  403  ok   x
+month_inputs                       x    401  403  403  403  403  403  403  403  403  403  ok   x
+generate_month                     x    401  403  403  403  403  403  403  403  403  403  ok   x
+add_extra_session                  x    401  403  403  403  403  403  403  403  403  403  402  x
+import_house                       x    401  403  403  403  403  403  403  403  403  403  ok   x
+list_sessions                      x    401  403  ok   ok   ok   403  ok   ok   ok   ok   ok   x
+list_sessions (as admin)           x    401  403  403  403  403  403  403  403  403  403  ok   x
+get_session                        x    401  403  404  ok   404  403  404  ok   404  404  ok   x
+tutor_update_session               x    401  403  404  ok   404  403  404  403  404  404  ok   x
+tutor_update_session (with a key)  x    401  403  404  ok   404  403  404  403  404  404  ok   x
+move_session_to_package            x    401  403  403  403  403  403  403  403  403  403  422  x
+once (completing a session)        x    401  403  404  ok   404  403  404  403  404  404  ok   x
+once (entering a holiday)          x    401  403  403  403  403  403  403  403  403  403  ok   x
+health                             x    401  403  403  403  403  403  403  403  403  403  ok   x
+"""
+
+
+@dataclass(frozen=True)
+class Things:
+    """What the calls are about: H's and O's English, whose first session is done and whose next two have begun."""
+
+    sessions: tuple[UUID, ...]
+    chess: UUID
+    art: UUID
+    guardian: UUID
+    holiday: UUID
+    time_off: UUID
+
+    @classmethod
+    def of(cls, house: Database) -> "Things":
+        def sessions(request_id: UUID) -> Iterator[UUID]:
+            query = (
+                "select s.id from public.sessions s join public.packages p on p.id = package_id"
+                " where p.request_id = %s order by sequence_number"
+            )
+            return (session_id for (session_id,) in house.rows(query, request_id))
+
+        return cls(
+            sessions=tuple(sessions(ENGLISH.request_id)),
+            chess=list(sessions(OPEN_REQUEST_ID))[1],
+            art=house.value("select id from public.requests where subject = 'Art'"),
+            guardian=house.value("select id from public.guardians where student_user_id = %s", ENGLISH.student.id),
+            holiday=house.value("select id from public.holidays"),
+            time_off=house.value("select id from public.time_off where user_id = %s", ENGLISH.tutor.id),
+        )
+
+
+Arguments: TypeAlias = dict[str, Any]
+
+PATTERN = {"timezone": "Europe/London", "days": [2, 4], "time": "17:00", "duration_mins": 60}
+HOLIDAY = {"p_on_date": "2026-12-25", "p_name": "Christmas"}
+DAYS_OFF = {"p_starts_on": "2026-07-01", "p_ends_on": "2026-07-02"}
+
+DEEDS: dict[str, Callable[[Things], Arguments]] = {
+    "get_me": lambda _: {},
+    "update_me": lambda _: {"p_display_name": "Somebody"},
+    "create_person": lambda _: {
+        "p_email": "new@lessonkeeper.test",
+        "p_display_name": "New",
+        "p_timezone": "UTC",
+        "p_roles": ["admin"],
+    },
+    "update_person": lambda _: {"p_person_id": ENGLISH.student.id, "p_roles": ["admin", "student"]},
+    "create_guardian": lambda _: {
+        "p_student_id": ENGLISH.student.id,
+        "p_name": "Aunt",
+        "p_timezone": "UTC",
+        "p_phone": "+4477009001",
+    },
+    "update_guardian": lambda things: {"p_guardian_id": things.guardian, "p_phone": "+447700900199"},
+    "create_request (for oneself)": lambda _: {"p_subject": "Latin"},
+    "create_request (for L)": lambda _: {"p_subject": "Latin", "p_student_id": LENA.id},
+    "update_request": lambda _: {"p_request_id": ENGLISH.request_id, "p_subject": "Essays"},
+    "create_match": lambda things: {"p_request_id": things.art, "p_tutor_id": ENGLISH.tutor.id},
+    "update_match": lambda _: {"p_match_id": ENGLISH.id, "p_meet_link": ""},
+    "set_match_schedule": lambda _: {"p_match_id": ENGLISH.id, "p_schedule_pattern": PATTERN},
+    "end_match": lambda _: {"p_match_id": ENGLISH.id, "p_reason": "moving away"},
+    "create_package": lambda _: {
+        "p_request_id": ENGLISH.request_id,
+        "p_tier_sessions": 8,
+        "p_start_date": "2026-05-01",
+        "p_end_date": "2026-05-31",
+    },
+    "update_package": lambda _: {"p_package_id": ENGLISH.package_id, "p_tier_sessions": 12},
+    "renew_package": lambda _: {"p_package_id": ENGLISH.package_id, "p_create": True},
+    "get_statement": lambda _: {"p_package_id": ENGLISH.package_id},
+    "create_holiday": lambda _: HOLIDAY,
+    "update_holiday": lambda things: {"p_holiday_id": things.holiday, "p_name": "Founder's Day"},
+    "delete_holiday": lambda things: {"p_holiday_id": things.holiday},
+    "create_time_off": lambda _: {"p_user_id": ENGLISH.tutor.id, **DAYS_OFF},
+    "update_time_off": lambda things: {"p_time_off_id": things.time_off, "p_note": "sea"},
+    "delete_time_off": lambda things: {"p_time_off_id": things.time_off},
+    "schedule_inputs": lambda _: {"p_match_id": ENGLISH.id},
+    "generate_sessions": lambda _: {"p_match_id": ENGLISH.id},
+    "month_inputs": lambda _: {"p_month": "2026-03-01"},
+    "generate_month": lambda _: {
+        "p_plans": [{"match_id": str(ENGLISH.id), "package_id": str(ENGLISH.package_id), "occurrences": []}]
+    },
+    "add_extra_session": lambda _: {
+        "p_match_id": ENGLISH.id,
+        "p_start_utc": "2026-06-10T10:00Z",
+        "p_reason": "make-up",
+    },
+    "import_house": lambda _: {"p_dry_run": False},
+    "list_sessions": lambda _: {},
+    "list_sessions (as admin)": lambda _: {"p_role": "admin"},
+    "get_session": lambda things: {"p_session_id": things.sessions[0]},
+    "tutor_update_session": lambda things: {"p_session_id": things.sessions[1], "p_status": "done"},
+    "tutor_update_session (with a key)": lambda things: {
+        "p_session_id": things.sessions[1],
+        "p_status": "done",
+        "p_idempotency_key": "k-1",
+    },
+    "move_session_to_package": lambda things: {
+        "p_session_id": things.sessions[1],
+        "p_package_id": MATHEMATICS.package_id,
+        "p_reason": "mixed up",
+    },
+    "once (completing a session)": lambda things: {
+        "p_idempotency_key": "k-2",
+        "p_request_hash": "h",
+        "p_function": "tutor_update_session",
+        "p_arguments": {"p_session_id": str(things.sessions[1]), "p_status": "done"},
+    },
+    "once (entering a holiday)": lambda _: {
+        "p_idempotency_key": "k-3",
+        "p_request_hash": "h",
+        "p_function": "create_holiday",
+        "p_arguments": HOLIDAY,
+    },
+    "health": lambda _: {},
+}
+"""A call that makes sense, for each row of MAY; the function is its first word."""
+
+# --- on what terms a status is set -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Term:
+    """One call of `tutor_update_session` on the first, second … English session, or on W's chess."""
+
+    caller: str
+    session: int | str
+    status: str | None
+    answer: str
+    version: int | None = None
+    reason: str | None = None
+
+
+TERMS = [
+    Term("H", 1, "done", "unchanged"),
+    Term("H", 1, "done", "unchanged", version=99),
+    Term("H", 1, "no_show_student", "illegal_transition"),
+    Term("H", 2, "done", "stale_version", version=99),
+    Term("H", 2, "in_progress", "too_late"),
+    Term("H", 2, "cancelled", "not_allowed", reason="ill"),
+    Term("H", 3, "done", "out_of_order"),
+    Term("H", 4, "in_progress", "too_early"),
+    Term("H", 4, "done", "too_early"),
+    Term("O", 1, "done", "not_allowed"),
+    Term("W", "chess", "done", "not_allowed"),
+    Term("N", "chess", "done", "changed"),
+    Term("N", 1, "no_show_student", "reason_required"),
+    Term("N", 1, "no_show_student", "changed", reason="was not there"),
+    Term("N", 1, "scheduled", "too_late", reason="once more"),
+    Term("N", 2, None, "invalid"),
+    Term("N", 2, "done", "stale_version", version=99),
+    Term("N", 3, "done", "changed"),
+]
+
+# --- comparing ---------------------------------------------------------------------------------------------
+
+
+def grid(text: str) -> dict[str, dict[str, str]]:
+    """Row name → caller → cell. A row's name may contain single spaces."""
+    heading, *lines = text.strip("\n").splitlines()
+    callers = heading.split()
+    assert set(callers) == set(CALLERS)
+    rows: dict[str, dict[str, str]] = {}
+    for line in lines:
+        *name, cells = line.split("  ", 1)
+        rows[name[0]] = dict(zip(callers, cells.split(), strict=True))
+    return rows
+
+
+def wrong_sights(house: Database, tables: Iterable[str] | None = None) -> list[str]:
+    """Where a caller sees other rows than SEES says."""
+    called = names(house)
+    wrong: list[str] = []
+    for table, cells in grid(SEES).items():
+        if tables is not None and table not in tables:
+            continue
+        about = house.rows(f"select {_row(house, table)}, {ABOUT[table]} from public.{table}")
+        for caller, cell in cells.items():
+            expected = "x" if cell == "x" else sorted(key for key, of in about if _in(cell, called.get(of)))
+            if (seen := _seen(house, table, CALLERS[caller])) != expected:
+                wrong.append(f"{caller} sees {seen} of {table}, not {cell}")
+    return wrong
+
+
+def wrong_writes(house: Database, tables: Iterable[str] | None = None) -> list[str]:
+    """Where a caller may write to a table directly."""
+    wrong: list[str] = []
+    for table in grid(SEES) if tables is None else tables:
+        column = house.value(
+            "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped"
+            " and attgenerated = '' and attidentity = '' order by attnum desc limit 1",
+            f"public.{table}",
+        )
+        parts = {
+            "table": sql.Identifier("public", table),
+            "column": sql.Identifier(column),
+            "key": sql.SQL(", ").join(map(sql.Identifier, _key(house, table))),
+        }
+        for caller, who in CALLERS.items():
+            for deed, statement in WRITES.items():
+                try:
+                    with house.connection.transaction(force_rollback=True), house.acting(who) as connection:
+                        connection.execute(sql.SQL(statement).format(**parts))
+                except psycopg.errors.InsufficientPrivilege:
+                    continue
+                except (psycopg.Error, Refused) as error:
+                    wrong.append(f"{caller} meets {error.__class__.__name__} on {deed} of {table}")
+                else:
+                    wrong.append(f"{caller} may {deed} {table}")
+    return wrong
+
+
+def wrong_calls(house: Database, functions: Iterable[str] | None = None) -> list[str]:
+    """Where a function answers a caller otherwise than MAY says."""
+    things = Things.of(house)
+    wrong: list[str] = []
+    for deed, cells in grid(MAY).items():
+        function = deed.split()[0]
+        if functions is not None and function not in functions:
+            continue
+        for caller, cell in cells.items():
+            answer = _answer(house, CALLERS[caller], function, DEEDS[deed](things))
+            if answer[0] != cell:
+                wrong.append(f"{caller} gets {' '.join(answer)} from {deed}, not {cell}")
+    return wrong
+
+
+def wrong_terms(house: Database) -> list[str]:
+    """Where a status can be set on other terms than TERMS says."""
+    things = Things.of(house)
+    wrong: list[str] = []
+    for term in TERMS:
+        session_id = things.chess if isinstance(term.session, str) else things.sessions[term.session - 1]
+        arguments = {
+            "p_session_id": session_id,
+            "p_status": term.status,
+            "p_expected_version": term.version,
+            "p_reason": term.reason,
+        }
+        answer = _answer(house, CALLERS[term.caller], "tutor_update_session", arguments)
+        if answer[1] != term.answer:
+            wrong.append(f"{term} was answered {' '.join(answer)}")
+    return wrong
+
+
+def wrong_answers(house: Database) -> list[str]:
+    """Where the reading functions show other sessions than SEES says, or tell a foreign id from an unknown one."""
+    called = names(house)
+    about = {
+        session_id: called[of] for session_id, of in house.rows(f"select id, {ABOUT['sessions']} from public.sessions")
+    }
+    wrong: list[str] = []
+    for caller, cell in grid(SEES)["sessions"].items():
+        if cell in ("x", "-") and caller != "E":
+            continue  # refused altogether, as MAY says
+        if caller == "key":
+            continue
+        who = CALLERS[caller]
+        expected = {session_id for session_id, of in about.items() if _in(cell, of)}
+        listed = house.call(who, "list_sessions", p_limit=200)["sessions"]
+        if {UUID(each["id"]) for each in listed} != expected:
+            wrong.append(f"{caller} is listed other sessions than {cell}")
+        unknown = _refusal(house, who, UUID(int=0))
+        for session_id, of in about.items():
+            refusal = _refusal(house, who, session_id)
+            if (refusal is None) != (session_id in expected):
+                wrong.append(f"{caller} gets session {session_id} of {of}: {refusal}")
+            elif refusal not in (None, unknown):
+                wrong.append(f"{caller} can tell a session of {of} from none: {refusal}")
+    return wrong
+
+
+def everything_wrong(house: Database) -> list[str]:
+    """All of the above."""
+    return [
+        difference
+        for compare in (wrong_terms, wrong_answers, wrong_calls, wrong_sights, wrong_writes)
+        for difference in compare(house)
+    ]
+
+
+def _in(cell: str, letter: str | None) -> bool:
+    return cell == "*" or (cell != "-" and letter is not None and letter in cell)
+
+
+def _key(house: Database, table: str) -> list[str]:
+    """The columns of the table's primary key."""
+    return house.value(
+        """
+        select array_agg(attname::text order by attnum)
+          from pg_index join pg_attribute on attrelid = indrelid and attnum = any (indkey)
+         where indrelid = %s::regclass and indisprimary
+        """,
+        f"public.{table}",
+    )
+
+
+def _row(house: Database, table: str) -> str:
+    """Its value, as one text."""
+    return f"row({', '.join(_key(house, table))})::text"
+
+
+def _seen(house: Database, table: str, who: Caller) -> list[str] | str:
+    try:
+        return sorted(key for (key,) in house.rows(f"select {_row(house, table)} from public.{table}", who=who))
+    except psycopg.errors.InsufficientPrivilege:
+        return "x"
+
+
+def _answer(house: Database, who: Caller, function: str, arguments: Arguments) -> tuple[str, str]:
+    """The status (`ok`, `x` or a number) and the code, or whether anything changed; then it is taken back."""
+    try:
+        with house.connection.transaction(force_rollback=True):
+            answer = house.call(who, function, **arguments)
+    except psycopg.errors.InsufficientPrivilege:
+        return "x", "42501"
+    except Refused as refused:
+        return str(refused.status), refused.code
+    except psycopg.Error as error:
+        return "error", error.sqlstate or ""
+    return "ok", "changed" if answer.get("changed") else "unchanged"
+
+
+def _refusal(house: Database, who: Caller, session_id: UUID) -> str | None:
+    try:
+        house.call(who, "get_session", p_session_id=session_id)
+    except Refused as refused:
+        return str(refused)
+    return None

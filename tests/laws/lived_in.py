@@ -1,0 +1,111 @@
+"""The house that the access laws are tried on, and the names its rows go by in their tables."""
+
+from uuid import UUID
+
+from tests.database import Database
+from tests.house import (
+    BILAL,
+    ENGLISH,
+    HARRIET,
+    IELTS,
+    LENA,
+    MARCUS,
+    MATHEMATICS,
+    NADIA,
+    NEWCOMER,
+    OLIVER,
+    OPEN_REQUEST_ID,
+    PHYSICS,
+    ZARA,
+    Person,
+)
+from tests.plans import generate, sell
+
+# The first three English sessions have begun by now (3, 5 and 10 March), the fourth is tomorrow.
+MIDWAY = "2026-03-11T09:00:00+00:00"
+
+WANDA = Person(UUID("b0000000-0000-4000-8000-000000000009"), "wanda@lessonkeeper.test")
+"""Was a tutor: has her match and its sessions, but no role any more."""
+STRANGER = Person(UUID("f0000000-0000-4000-8000-000000000001"), "stranger@lessonkeeper.test")
+"""Has a token, but no profile."""
+
+PEOPLE = {
+    "H": HARRIET, "B": BILAL, "M": MARCUS, "W": WANDA, "O": OLIVER, "L": LENA, "Z": ZARA,
+    "N": NADIA, "E": NEWCOMER,
+}  # fmt: skip
+"""H, B, M and W are tutors (M deactivated, W formerly), O, L and Z students, N the admin, E the newcomer."""
+
+MATCHES = {"e": ENGLISH, "m": MATHEMATICS, "p": PHYSICS, "i": IELTS}
+"""H teaches O English (e) and Z for IELTS (i), B teaches L mathematics (m), M teaches Z physics (p)."""
+
+
+def live_in(house: Database) -> None:
+    """Fill the seeded house: sessions, credits, moves, days off, a chess match of W's (c), an open request (a)."""
+    house.call(
+        NADIA,
+        "create_person",
+        p_email=WANDA.email,
+        p_display_name="Wanda Kern",
+        p_timezone="Europe/Berlin",
+        p_roles=["tutor"],
+    )
+    house.run("insert into auth.users (id, email, email_confirmed_at) values (%s, %s, now())", WANDA.id, WANDA.email)
+    wanda_id = person_id(house, WANDA)
+    assert wanda_id != WANDA.id, "the person is not the sign-in"
+
+    house.call(LENA, "create_request", p_subject="Art")
+    chess = house.call(
+        NADIA,
+        "create_match",
+        p_request_id=OPEN_REQUEST_ID,
+        p_tutor_id=wanda_id,
+        p_schedule_pattern={
+            "timezone": "Europe/Berlin",
+            "days": [1, 2, 3, 4, 5],
+            "time": "08:00",
+            "duration_mins": 45,
+        },
+    )
+    (window,) = house.rows("select start_date, end_date from public.packages where id = %s", ENGLISH.package_id)
+    chess_package = sell(house, OPEN_REQUEST_ID, *window)
+    for match in MATCHES.values():
+        generate(house, match.id, match.package_id)
+    generate(house, UUID(chess["id"]), chess_package)
+
+    house.set_clock(MIDWAY)
+    first = "select distinct on (package_id) id from public.sessions order by package_id, sequence_number"
+    for (session_id,) in house.rows(first):
+        house.call(NADIA, "tutor_update_session", p_session_id=session_id, p_status="done")
+    house.run(
+        """
+        update public.sessions
+           set scheduled_start_utc = scheduled_start_utc + interval '10 minutes',
+               scheduled_end_utc = scheduled_end_utc + interval '10 minutes'
+         where id in (select distinct on (package_id) id from public.sessions
+                       order by package_id, sequence_number desc)
+        """
+    )
+    for person in (HARRIET, OLIVER, LENA, ZARA):
+        house.call(
+            NADIA,
+            "create_time_off",
+            p_user_id=person.id,
+            p_starts_on="2026-06-01",
+            p_ends_on="2026-06-02",
+        )
+    house.call(NADIA, "update_person", p_person_id=MARCUS.id, p_is_active=False)
+    house.call(NADIA, "update_person", p_person_id=wanda_id, p_roles=[])
+
+
+def person_id(house: Database, person: Person) -> UUID:
+    """The profile behind a sign-in."""
+    return house.value("select profile_id from public.accounts where auth_user_id = %s", person.id)
+
+
+def names(house: Database) -> dict[UUID, str]:
+    """What people (by profile) and requests (by id) are called in the tables of the laws."""
+    called = {person_id(house, person): letter for letter, person in PEOPLE.items()}
+    called |= {match.request_id: letter for letter, match in MATCHES.items()}
+    called[OPEN_REQUEST_ID] = "c"
+    called[house.value("select id from public.requests where subject = 'Art'")] = "a"
+    return called
