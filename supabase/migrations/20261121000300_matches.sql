@@ -4,7 +4,7 @@
 -- lessons have in common: the weekly pattern and the Meet link.
 --
 --   request   open → matched (create_match) → active (generate_sessions) → closed (update_request)
---   match     proposed (create_match) → active (generate_sessions) → ended
+--   match     proposed (create_match) → active (generate_sessions, add_extra_session) → ended
 --
 -- A request has at most one match that has not ended; when a tutor leaves, the match ends and another is
 -- made. A match with sessions keeps its tutor and its student: the sessions' foreign key sees to it.

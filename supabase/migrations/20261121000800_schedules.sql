@@ -206,7 +206,7 @@ begin
     return;
   end if;
   if p_fingerprint is distinct from private.plan_inputs(v_match, v_package, p_from_date) ->> 'fingerprint'
-     or p_expected_plan_hash <> p_plan_hash
+     or (p_expected_plan_hash is not null and p_expected_plan_hash is distinct from p_plan_hash)
      or cardinality(v_slots) > v_needed
      or exists (select from unnest(v_slots) as slot where lower(slot) < private.now()) then
     perform private.refuse(409, 'plan_changed', 'What the plan was made from has changed; preview it again.');
@@ -284,10 +284,11 @@ begin
     v_slots := null;
   end;
   if v_slots is null
+     or cardinality(v_slots) <> (select count(distinct lower(slot)) from unnest(v_slots) as slot)
      or exists (select from unnest(v_slots) as slot
                  where lower(slot) is null or upper(slot) is null
                     or upper(slot) - lower(slot) <> make_interval(mins => p_duration_mins)) then
-    perform private.refuse(422, 'invalid', 'Every occurrence needs start_utc and end_utc, as far apart as the pattern says.',
+    perform private.refuse(422, 'invalid', 'Every occurrence needs a start_utc of its own and an end_utc, as far apart as the pattern says.',
                            '{"field": "occurrences"}');
   end if;
   return v_slots;
@@ -334,10 +335,12 @@ declare
   v_slot tstzrange;
   v_session_id uuid;
 begin
-  select * into v_match from public.matches where id = p_match_id for update;
+  select * into v_match from public.matches where id = p_match_id;
   if not found then
     perform private.refuse(404, 'not_found', 'There is no such match.');
   end if;
+  perform from public.requests where id = v_match.request_id for update;
+  select * into v_match from public.matches where id = p_match_id for update;
   if v_match.status = 'ended' then
     perform private.refuse(409, 'illegal_transition', 'The match has ended.');
   end if;
@@ -377,6 +380,8 @@ begin
     perform private.refuse(409, 'slot_taken', 'The tutor or the student has another live session then.',
       jsonb_build_object('conflicts', private.slot_conflicts(v_match, array[v_slot])));
   end if;
+  update public.matches set status = 'active' where id = v_match.id and status <> 'active';
+  update public.requests set status = 'active' where id = v_match.request_id and status <> 'active';
   return private.session_answer(v_session_id, v_caller_id);
 end;
 $$;
