@@ -41,7 +41,7 @@ def commit_of(inputs: ScheduleInputs, *, skip_conflicts: bool = False) -> dict[s
         "p_match_id": inputs.match_id,
         "p_package_id": inputs.package_id,
         "p_fingerprint": inputs.fingerprint,
-        "p_occurrences": occurrences_of(planned),
+        "p_occurrences": occurrences_of(planned) or "[]",  # an empty list would go as an array
         "p_plan_hash": plan_hash(planned, inputs.fingerprint),
     }
 
