@@ -90,7 +90,7 @@ return p_phone ~ '^\+[1-9][0-9]{6,14}$';
 create function private.is_email(p_email text) returns boolean
 language sql immutable
 set search_path = '' set timezone = 'UTC'
-return p_email = lower(p_email) and char_length(p_email) <= 254 and p_email ~ '^[^@[:space:]]+@[^@[:space:]]+\.[^@[:space:]]+$';
+return p_email = lower(p_email) and char_length(p_email) <= 254 and p_email ~ '^[^@[:space:][:cntrl:]]+@[^@[:space:][:cntrl:]]+\.[^@[:space:][:cntrl:]]+$';
 
 create function private.touch() returns trigger
 language plpgsql
@@ -152,7 +152,7 @@ begin
     return case when auth.role() = 'service_role' then 'service' else 'studio' end;
   end if;
   return coalesce(
-    (select role::text from public.user_roles where profile_id = private.caller_id() order by role limit 1),
+    (select r.role::text from public.user_roles r where r.profile_id = private.caller_id() order by r.role limit 1),
     'service'
   );
 end;
