@@ -25,9 +25,8 @@ ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def main() -> int:
     """Tell the story; its exit status is 0 only if everything came out as expected."""
-    cast("io.TextIOWrapper", sys.stdout).reconfigure(
-        errors="replace"
-    )  # where there are no arrows stand question marks, not a crash
+    # A terminal that has no arrows shows question marks instead of ending the story.
+    cast("io.TextIOWrapper", sys.stdout).reconfigure(errors="replace")
     for number in ENDINGS:
         signal.signal(number, _interrupt)
     page = Page()

@@ -37,14 +37,14 @@ class Person:
 
     def get(self, path: str, **query: str) -> Row:
         """What a function answers to a question."""
-        return _answer(self.try_get(path, **query))
+        return answer_of(self.try_get(path, **query))
 
     def post(self, path: str, body: Row, **query: str) -> Row:
         """What a function answers to a request that is in order."""
-        return _answer(self.try_post(path, body, **query))
+        return answer_of(self.try_post(path, body, **query))
 
     def put(self, path: str, body: Row) -> Row:
-        return _answer(self._functions.put(path, json=body))
+        return answer_of(self._functions.put(path, json=body))
 
     def try_get(self, path: str, **query: str) -> httpx.Response:
         """The same, where a refusal is expected."""
@@ -66,14 +66,19 @@ def sign_in(stack: Mapping[str, str], email: str) -> Person:
         headers={"Authorization": f"Bearer {answer.session.access_token}"},
         timeout=30,
     )
-    return Person(_answer(functions.get("/api/me")), supabase, functions)
+    return Person(answer_of(functions.get("/api/me")), supabase, functions)
 
 
 def first_name(person: Row) -> str:
     return person["display_name"].split()[0]
 
 
-def _answer(response: httpx.Response) -> Row:
+def answer_of(response: httpx.Response) -> Row:
+    """What was answered.
+
+    Raises:
+        ExpectationError: a refusal.
+    """
     if response.is_error:
         asked = response.request
         raise ExpectationError(f"{asked.method} {asked.url.path} answered {response.status_code}: {response.text}")

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import httpx
 
-from scripts.demo.cast import Person, Row, first_name, sign_in
+from scripts.demo.cast import Person, Row, answer_of, first_name, sign_in
 from scripts.demo.house import Books, Clock, Match, instant
 from scripts.demo.page import Page
 from scripts.demo.words import (
@@ -442,7 +442,7 @@ Generation: TypeAlias = tuple[Row, Row, Row]
 def _generate(nadia: Person, match: Match) -> Generation:
     preview, answer = _commit(nadia, match)
     again = nadia.post(f"/api/matches/{match.id}/sessions", {"plan_hash": preview["plan_hash"]})
-    return preview, answer.json(), again
+    return preview, answer_of(answer), again
 
 
 def _commit(nadia: Person, match: Match) -> tuple[Row, httpx.Response]:
@@ -454,7 +454,7 @@ def _commit(nadia: Person, match: Match) -> tuple[Row, httpx.Response]:
 def _expect_generated(page: Page, matches: Sequence[Match], made: Sequence[Generation]) -> None:
     page.expect(
         f"as many sessions as each package has: {', '.join(str(match.tier) for match in matches)}",
-        [first.get("created") for _, first, _ in made],
+        [first["created"] for _, first, _ in made],
         [match.tier for match in matches],
     )
     page.expect(

@@ -92,12 +92,12 @@ def by_date(preview: Row) -> list[Sequence[str | Text]]:
 def change(details: dict[str, Any]) -> str:
     """What changed, without ids: `proposed → active`, `sessions: 8`."""
     told: list[str] = []
-    for name, change in details.items():
-        if isinstance(change, dict):
-            step = cast("dict[str, Any]", change)
+    for name, what in details.items():
+        if isinstance(what, dict):
+            step = cast("dict[str, Any]", what)
             told.append(f"{step['from']} → {step['to']}")
         elif not name.endswith("_id"):
-            told.append(f"{name}: {change}")
+            told.append(f"{name}: {what}")
     return ", ".join(told)
 
 
