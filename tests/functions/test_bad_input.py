@@ -250,6 +250,24 @@ async def test_a_body_that_grows_too_large_is_not_read_to_its_end(tutor: httpx.A
     assert (sent <= LARGEST_BODY + 2 * 65_536, rpcs.count) == (True, 0)
 
 
+async def test_a_body_that_says_it_is_too_large_is_not_read_at_all(tutor: httpx.AsyncClient, rpcs: Rpcs) -> None:
+    chunks: list[bytes] = []
+
+    async def body() -> AsyncIterator[bytes]:
+        chunks.append(b"{}")
+        yield b"{}"
+
+    headers = {"Content-Type": "application/json", "Content-Length": str(LARGEST_BODY + 1)}
+    response = await tutor.post(STATUS, content=body(), headers=headers)
+    assert_problem(response, 413, "too_large")
+    assert (chunks, rpcs.count) == ([], 0)
+
+
+async def test_a_bad_id_is_not_quoted_in_part_either(tutor: httpx.AsyncClient) -> None:
+    (error,) = (await tutor.get("/sessions/zzz")).json()["errors"]
+    assert error == {"field": "session_id", "message": "Input should be a valid UUID"}
+
+
 @pytest.mark.parametrize("declared", ["-1", "many", "1e9", "٣"])
 async def test_a_content_length_that_is_no_number_does_no_harm(
     tutor: httpx.AsyncClient, rpcs: Rpcs, declared: str

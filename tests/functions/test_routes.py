@@ -287,6 +287,12 @@ async def test_time_off_lists_the_sessions_it_hits_on_that_persons_clocks(tutor:
 # --- /sessions ----------------------------------------------------------------------------------------
 
 
+async def test_the_last_page_leads_nowhere(tutor: httpx.AsyncClient, rpcs: Rpcs) -> None:
+    rpcs.answer("list_sessions", {"sessions": [s.session], "has_more": False, "viewer_timezone": "UTC"})
+    page = (await tutor.get("/sessions")).json()
+    assert (len(page["sessions"]), page["next_cursor"]) == (1, None)
+
+
 async def test_every_filter_reaches_the_database(tutor: httpx.AsyncClient, rpcs: Rpcs) -> None:
     rpcs.answer("list_sessions", {"sessions": [], "has_more": False, "viewer_timezone": "UTC"})
     query = {

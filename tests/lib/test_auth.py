@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from uuid import UUID
 
 import httpx
 import jwt
@@ -11,7 +12,7 @@ import respx
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
-from lib.auth import COOLDOWN_SECONDS, KEYS_LIVE_SECONDS, RETRY_SECONDS, KeySet
+from lib.auth import COOLDOWN_SECONDS, KEYS_LIVE_SECONDS, RETRY_SECONDS, Caller, KeySet
 from lib.errors import NotSignedIn, UpstreamUnavailable
 
 URL = "http://supabase.test/jwks.json"
@@ -154,3 +155,7 @@ async def test_keys_that_cannot_be_used_are_passed_over(keys: KeySet, published:
     for kid in ("oct", "half"):
         with pytest.raises(NotSignedIn):
             await keys.key(kid)
+
+
+def test_printing_a_caller_shows_no_token() -> None:
+    assert "secret" not in repr(Caller(id=UUID(int=1), token="secret"))
