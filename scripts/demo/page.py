@@ -92,7 +92,9 @@ class Page:
         self._print(Text.assemble(("✓ ", "green"), (sentence, "dim")))
 
     def failure(self, what: str, why: object) -> None:
-        Console(stderr=True, highlight=False, emoji=False).print(Text.assemble((f"\n{what}: ", "bold red"), str(why)))
+        Console(stderr=True, highlight=False, emoji=False).print(
+            Text.assemble((f"\n{what}: ", "bold red"), str(why)), soft_wrap=True
+        )
 
     def ending(self, seconds: float) -> None:
         self.gap()
