@@ -33,7 +33,10 @@ PEOPLE = {
     "H": HARRIET, "B": BILAL, "M": MARCUS, "W": WANDA, "O": OLIVER, "L": LENA, "Z": ZARA,
     "N": NADIA, "E": NEWCOMER,
 }  # fmt: skip
-"""H, B, M and W are tutors (M deactivated, W formerly), O, L and Z students, N the admin, E the newcomer."""
+"""H, B, M and W are tutors (M deactivated, W formerly), O, L and Z students, N the admin, E the newcomer.
+
+O may also teach, but teaches nobody here.
+"""
 
 MATCHES = {"e": ENGLISH, "m": MATHEMATICS, "p": PHYSICS, "i": IELTS}
 """H teaches O English (e) and Z for IELTS (i), B teaches L mathematics (m), M teaches Z physics (p)."""
@@ -93,6 +96,7 @@ def live_in(house: Database) -> None:
             p_starts_on="2026-06-01",
             p_ends_on="2026-06-02",
         )
+    house.call(NADIA, "update_person", p_person_id=OLIVER.id, p_roles=["student", "tutor"])
     house.call(NADIA, "update_person", p_person_id=MARCUS.id, p_is_active=False)
     house.call(NADIA, "update_person", p_person_id=wanda_id, p_roles=[])
 

@@ -1,0 +1,269 @@
+"""The access laws would notice: every policy, grant and guard that is taken away is missed by one of them.
+
+A mutant that survives means a rule that nothing tests: add a row to `tests/laws/access.py`.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import LiteralString, TypeAlias, cast
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests.database import Database, Refused
+from tests.laws.access import (
+    MAY,
+    SEES,
+    everything_wrong,
+    grid,
+    wrong_answers,
+    wrong_calls,
+    wrong_sights,
+    wrong_terms,
+    wrong_writes,
+)
+
+Comparison: TypeAlias = Callable[[Database], list[str]]
+
+TABLES = sorted(grid(SEES))
+FUNCTIONS = sorted({deed.split()[0] for deed in grid(MAY)})
+
+
+def test_the_house_as_it_is_has_nothing_wrong(house: Database) -> None:
+    assert everything_wrong(house) == []
+
+
+# --- policies and grants ---------------------------------------------------------------------------------------
+
+
+def test_every_policy_that_lets_everybody_in_is_missed(house: Database) -> None:
+    policies = house.rows("select tablename, policyname, cmd from pg_policies where schemaname = 'public'")
+    assert len(policies) >= len(TABLES)
+    survivors = [
+        name
+        for table, name, _ in policies
+        if survives(
+            house,
+            sql.SQL("alter policy {} on {} using (true)").format(sql.Identifier(name), sql.Identifier("public", table)),
+            partial(wrong_sights, tables=[table]),
+        )
+    ]
+    assert survivors == []
+
+
+def test_every_policy_that_lets_nobody_in_is_missed(house: Database) -> None:
+    survivors = [
+        name
+        for table, name in house.rows("select tablename, policyname from pg_policies where schemaname = 'public'")
+        if survives(
+            house,
+            sql.SQL("alter policy {} on {} using (false)").format(
+                sql.Identifier(name), sql.Identifier("public", table)
+            ),
+            partial(wrong_sights, tables=[table]),
+        )
+    ]
+    assert survivors == []
+
+
+def test_every_branch_of_every_policy_that_opens_or_closes_is_missed(house: Database) -> None:
+    """Each part of an `or` replaced by true, and by false."""
+    survivors: list[str] = []
+    for table, name, condition in house.rows(
+        "select tablename, policyname, qual from pg_policies where schemaname = 'public'"
+    ):
+        branches = split_or(condition)
+        for number in range(len(branches)):
+            for put in ("true", "false"):
+                mutant = " or ".join([*branches[:number], put, *branches[number + 1 :]])
+                statement = sql.SQL("alter policy {} on {} using ({})").format(
+                    sql.Identifier(name), sql.Identifier("public", table), sql.SQL(literal(mutant))
+                )
+                if survives(house, statement, partial(wrong_sights, tables=[table])):
+                    survivors.append(f"{name}: {branches[number]} → {put}")
+    assert survivors == []
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_table_without_row_security_or_with_one_grant_too_many_is_missed(house: Database, table: str) -> None:
+    roles, privileges = ("anon", "authenticated", "service_role"), ("insert", "update", "delete", "truncate")
+    statements = [
+        f"alter table public.{table} disable row level security",
+        f"grant select on public.{table} to anon",
+        f"revoke select on public.{table} from authenticated",
+        f"revoke select on public.{table} from service_role",
+        *(f"grant {privilege} on public.{table} to {role}" for role in roles for privilege in privileges),
+    ]
+    survivors = [
+        statement
+        for statement in statements
+        if survives(
+            house,
+            sql.SQL(literal(statement)),
+            partial(wrong_sights, tables=[table]),
+            partial(wrong_writes, tables=[table]),
+        )
+    ]
+    assert survivors == []
+
+
+def test_a_function_granted_to_one_role_too_many_or_too_few_is_missed(house: Database) -> None:
+    survivors: list[str] = []
+    for function in FUNCTIONS:
+        arguments = house.value(
+            "select oidvectortypes(proargtypes) from pg_proc"
+            " where pronamespace = 'public'::regnamespace and proname = %s",
+            function,
+        )
+        signature, inner = f"public.{function}({arguments})", f"private.{function}({arguments})"
+        statements = (
+            f"grant execute on function {signature}, {inner} to anon",
+            f"grant execute on function {signature}, {inner} to service_role",
+            f"revoke execute on function {signature} from authenticated",
+            f"revoke execute on function {inner} from authenticated",
+        )
+        survivors += [
+            statement
+            for statement in statements
+            if survives(house, sql.SQL(literal(statement)), partial(wrong_calls, functions=[function]))
+        ]
+    assert survivors == []
+
+
+# --- guards ------------------------------------------------------------------------------------------------------
+
+GUARDS: list[tuple[str, str, str]] = [
+    # Who is calling.
+    ("caller_id", " and deactivated_at is null", ""),
+    ("caller_id", "auth_user_id = (select auth.uid())", "profile_id = (select auth.uid())"),
+    ("has_role", "profile_id = p_profile_id and ", ""),
+    ("has_role", " and role = p_role", ""),
+    ("require_caller", "perform private.refuse(401, 'not_signed_in', 'Sign in first.');", "null;"),
+    ("require_caller", "perform private.refuse(403, 'not_allowed', 'This account may not act here.');", "null;"),
+    ("require_admin", "perform private.refuse(403, 'not_allowed', 'Only an admin may do this.');", "null;"),
+    # Whom one knows.
+    ("counterparts", " where tutor_user_id = (select private.caller_id())", ""),
+    ("counterparts", " where student_user_id = (select private.caller_id())", ""),
+    # Asking for oneself.
+    ("create_request", "v_student_id <> v_caller_id or ", ""),
+    ("create_request", " or not private.has_role(v_caller_id, 'student')", ""),
+    # Reading sessions and statements.
+    ("get_session", "v_caller_id in (tutor_user_id, student_user_id) or ", ""),
+    ("get_session", " or private.has_role(v_caller_id, 'admin')", ""),
+    (
+        "get_session",
+        "(v_caller_id in (tutor_user_id, student_user_id) or private.has_role(v_caller_id, 'admin'))",
+        "true",
+    ),
+    ("list_sessions", "p_role = 'admin' and not v_is_admin", "false"),
+    ("list_sessions", "when v_is_admin and coalesce(p_role, 'admin') = 'admin' then", "when true then"),
+    ("list_sessions", "'s.tutor_user_id = $1'", "'true'"),
+    ("list_sessions", "'s.student_user_id = $1'", "'true'"),
+    ("list_sessions", "'s.student_user_id = $1'", "'false'"),
+    ("get_statement", "v_is_admin or student_user_id = v_caller_id", "true"),
+    ("get_statement", "v_is_admin or student", "student"),
+    # Setting a status: visible, this role, this thing, this version, legal, in time, in order.
+    ("tutor_update_session", "private.require_caller()", "private.caller_id()"),
+    ("tutor_update_session", "case when private.is_admin() then 'admin' else 'tutor' end", "'admin'"),
+    ("tutor_update_session", "case when private.is_admin() then 'admin' else 'tutor' end", "'tutor'"),
+    ("tutor_update_session", "v_role = 'admin' or v_caller_id in (tutor_user_id, student_user_id)", "true"),
+    ("tutor_update_session", "v_session.tutor_user_id <> v_caller_id\n          or ", ""),
+    ("tutor_update_session", "or not private.has_role(v_caller_id, 'tutor')", ""),
+    ("tutor_update_session", "or not exists (select from private", "or false and not exists (select from private"),
+    ("tutor_update_session", "if p_status is null then", "if false then"),
+    ("tutor_update_session", "if p_status = v_session.status then", "if false then"),
+    ("tutor_update_session", "if p_expected_version <> v_session.version then", "if false then"),
+    ("tutor_update_session", "perform private.check_transition(v_session, p_status, v_role, p_reason);", "null;"),
+    ("check_transition", "if not found then", "if false then"),
+    ("check_transition", "if v_now < v_opens_at then", "if false then"),
+    ("check_transition", "if v_now >= v_closed_at then", "if false then"),
+    ("check_transition", "if v_step.needs_future_start and", "if false and"),
+    ("check_transition", "if v_step.needs_reason and", "if false and"),
+    ("check_transition", "coalesce(t.set_by, p_session.status_set_by) = p_session.status_set_by", "true"),
+    ("check_transition", "and t.actor_role = p_role", ""),
+    ("check_transition", "perform private.check_sequence(p_session);", "null;"),
+    ("check_transition", "p_role = 'tutor' and private.is_live(p_session.status)", "private.is_live(p_session.status)"),
+    ("check_sequence", "and private.is_live(s.status)", ""),
+]
+"""Private function, a guard in its source, and what stands there instead."""
+
+
+@pytest.mark.parametrize(("function", "guard", "instead"), GUARDS)
+def test_a_guard_taken_away_is_missed(house: Database, function: str, guard: str, instead: str) -> None:
+    source = definition(house, function)
+    assert source.count(guard) == 1, f"private.{function} no longer says this once: {guard}"
+    mutant = sql.SQL(literal(source.replace(guard, instead)))
+    assert not survives(house, mutant, wrong_terms, wrong_answers, wrong_calls, wrong_sights)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_of_admins_that_asks_nobody_is_missed(house: Database, function: str) -> None:
+    cells = {cell for deed, row in grid(MAY).items() if deed == function for who, cell in row.items() if who != "N"}
+    source = definition(house, function)
+    asks = [ask for ask in ("private.require_admin()", "private.require_caller()") if ask in source]
+    assert asks, f"private.{function} does not ask who is calling"
+    # What only admins may do asks for an admin; all else at least for a caller.
+    assert cells != {"x", "401", "403"} or asks == ["private.require_admin()"]
+    for ask in asks:
+        mutant = sql.SQL(literal(source.replace(ask, "private.caller_id()")))
+        assert survives(house, mutant, partial(wrong_calls, functions=[function])) == ((function, ask) in ASKED_AGAIN)
+
+
+ASKED_AGAIN = {("create_request", "private.require_caller()"), ("once", "private.require_caller()")}
+"""Asked a second time within the call: `create_request` goes on to ask for an admin, `once` runs a function."""
+
+
+# --- mutating ----------------------------------------------------------------------------------------------------
+
+
+def survives(house: Database, mutation: sql.SQL | sql.Composed, *comparisons: Comparison) -> bool:
+    """Whether the mutated house still looks right; the mutation is taken back."""
+    with house.connection.transaction(force_rollback=True):
+        house.connection.execute(mutation)
+        return not any(missed(comparison, house) for comparison in comparisons)
+
+
+def missed(comparison: Comparison, house: Database) -> bool:
+    """Whether the comparison finds anything; a mutant that breaks the database is found too."""
+    try:
+        with house.connection.transaction():
+            return bool(comparison(house))
+    except (psycopg.Error, Refused):
+        return True
+
+
+def definition(house: Database, function: str) -> str:
+    (row,) = house.rows(
+        "select pg_get_functiondef(oid) from pg_proc where pronamespace = 'private'::regnamespace and proname = %s",
+        function,
+    )
+    return row[0]
+
+
+def split_or(condition: str) -> list[str]:
+    """The parts of a condition between its outermost `OR`s, as Postgres prints it."""
+    inside = condition.removeprefix("(").removesuffix(")") if enclosed(condition) else condition
+    parts: list[str] = []
+    depth = start = 0
+    for position, character in enumerate(inside):
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if depth == 0 and inside.startswith(" OR ", position):
+            parts.append(inside[start:position])
+            start = position + 4
+    return [*parts, inside[start:]]
+
+
+def enclosed(condition: str) -> bool:
+    """Whether the first bracket closes with the last."""
+    depth = 0
+    for position, character in enumerate(condition):
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if depth == 0:
+            return position == len(condition) - 1
+    return False
+
+
+def literal(text: str) -> LiteralString:
+    """A statement made from the database's own source is as good as one written here."""
+    return cast("LiteralString", text)
