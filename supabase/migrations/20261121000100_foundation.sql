@@ -55,6 +55,20 @@ $$;
 comment on function private.refuse(integer, text, text, jsonb) is
   'Refuses: HTTP status, stable code, a sentence for people, and members for the problem document.';
 
+create function private.refuse_violation(p_constraint text) returns void
+language plpgsql
+set search_path = '' set timezone = 'UTC'
+as $$
+begin
+  perform private.refuse(422, 'invalid', coalesce(
+    (select obj_description(oid, 'pg_constraint') from pg_catalog.pg_constraint
+      where conname = p_constraint and connamespace = 'public'::regnamespace),
+    'A value is missing or not valid.'));
+end;
+$$;
+comment on function private.refuse_violation(text) is
+  'Refuses (422 invalid) what a check constraint refused, with the sentence that comments the constraint. For rules that only the stored row can decide; the embedded API would answer a bare 500.';
+
 -- Words that several chapters check ------------------------------------------------------------------
 
 create table private.timezones (
@@ -133,6 +147,9 @@ create table public.audit_logs (
 );
 comment on table public.audit_logs is 'Who did what, when and why. Append-only; written by triggers alone.';
 comment on column public.audit_logs.actor_user_id is 'The person (profiles.id); empty for the clock, the service key and Studio.';
+comment on column public.audit_logs.actor_role is 'In which capacity they did it.';
+comment on column public.audit_logs.entity_type is 'What kind of thing it was done to: session, package, person …';
+comment on column public.audit_logs.entity_id is 'Its id, where it has one.';
 comment on column public.audit_logs.details is 'What changed: {"column": {"from", "to"}}. Contact details are named, never copied.';
 comment on column public.audit_logs.request_id is 'The X-Request-Id of the call, where the API passes headers on.';
 create index audit_logs_entity on public.audit_logs (entity_type, entity_id, id);

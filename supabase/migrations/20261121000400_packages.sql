@@ -32,9 +32,16 @@ create table public.packages (
   constraint packages_of_one_student unique (id, student_user_id)
 );
 comment on table public.packages is 'Prepaid sessions of one request, with a window of dates (both included).';
+comment on column public.packages.tier_sessions is 'How many sessions were sold: 8, 12 or 20.';
+comment on column public.packages.start_date is 'The first date on which sessions may be generated, in the zone of the pattern.';
+comment on column public.packages.end_date is 'The last such date. Its passing stops generation, never charging.';
 comment on column public.packages.sessions_used is 'Cache of the credit ledger plus opening_used; moved by the ledger alone.';
 comment on column public.packages.opening_used is 'Sessions used before this package was entered here; never changes.';
-comment on constraint packages_window_in_order on public.packages is 'A window is at most two years long.';
+comment on constraint packages_tier_is_sold on public.packages is 'A package has 8, 12 or 20 sessions.';
+comment on constraint packages_opening_within_tier on public.packages is 'No more can be used already than the package has.';
+comment on constraint packages_used_within_tier on public.packages is 'No more can be used than the package has.';
+comment on constraint packages_window_in_order on public.packages is 'A window ends on or after its start and is at most two years long.';
+comment on constraint packages_window_in_this_century on public.packages is 'A window lies between the years 2000 and 2100.';
 comment on constraint packages_of_one_student on public.packages is 'Lets sessions refer to package and student together.';
 create index packages_request on public.packages (request_id, student_user_id);
 create index packages_student on public.packages (student_user_id);
@@ -90,6 +97,7 @@ as $$
 declare
   v_request public.requests;
   v_package public.packages;
+  v_violated text;
 begin
   perform private.require_admin();
   select * into v_request from public.requests where id = p_request_id;
@@ -100,6 +108,9 @@ begin
   values (p_request_id, v_request.student_user_id, p_tier_sessions, coalesce(p_opening_used, 0), p_start_date, p_end_date)
   returning * into v_package;
   return private.package_document(v_package);
+exception when check_violation then
+  get stacked diagnostics v_violated = constraint_name;
+  perform private.refuse_violation(v_violated);
 end;
 $$;
 
@@ -123,6 +134,7 @@ set search_path = '' set timezone = 'UTC'
 as $$
 declare
   v_package public.packages;
+  v_violated text;
 begin
   perform private.require_admin();
   select * into v_package from public.packages where id = p_package_id for update;
@@ -140,6 +152,9 @@ begin
    where id = p_package_id
   returning * into v_package;
   return private.package_document(v_package);
+exception when check_violation then
+  get stacked diagnostics v_violated = constraint_name;
+  perform private.refuse_violation(v_violated);
 end;
 $$;
 

@@ -16,6 +16,7 @@ create table public.holidays (
   constraint holidays_name_is_a_line check (private.is_line(name, 120))
 );
 comment on table public.holidays is 'Dates, in the zone of each pattern, on which the house gives no lessons.';
+comment on column public.holidays.on_date is 'The whole day, in whichever zone a pattern has.';
 
 create table public.time_off (
   id uuid primary key default gen_random_uuid(),
@@ -39,8 +40,15 @@ create table public.time_off (
   constraint time_off_note_is_short check (char_length(note) <= 500)
 );
 comment on table public.time_off is 'When a tutor or a student is away: whole days in their own zone, or a range.';
+comment on column public.time_off.starts_on is 'The first whole day off; then ends_on is the last, and both times are empty.';
+comment on column public.time_off.starts_at is 'The first instant off; then ends_at ends it, and both days are empty.';
 comment on column public.time_off.ends_on is 'The last day off, included.';
 comment on column public.time_off.ends_at is 'The first instant after the time off.';
+comment on constraint time_off_has_one_form on public.time_off is 'Time off is either first and last day or start and end, both of them.';
+comment on constraint time_off_days_in_order on public.time_off is 'The last day is on or after the first, and at most two years later.';
+comment on constraint time_off_range_in_order on public.time_off is 'The end is after the start, and at most two years later.';
+comment on constraint time_off_in_this_century on public.time_off is 'Time off lies between the years 2000 and 2100.';
+comment on constraint time_off_note_is_short on public.time_off is 'A note has at most 500 characters.';
 create index time_off_user on public.time_off (user_id);
 
 create trigger holidays_touch before update on public.holidays for each row execute function private.touch();
@@ -170,6 +178,7 @@ set search_path = '' set timezone = 'UTC'
 as $$
 declare
   v_time_off public.time_off;
+  v_violated text;
 begin
   perform private.require_admin();
   perform from public.accounts where profile_id = p_user_id;
@@ -180,6 +189,9 @@ begin
   values (p_user_id, p_starts_on, p_ends_on, p_starts_at, p_ends_at, nullif(p_note, ''))
   returning * into v_time_off;
   return private.time_off_document(v_time_off);
+exception when check_violation then
+  get stacked diagnostics v_violated = constraint_name;
+  perform private.refuse_violation(v_violated);
 end;
 $$;
 
@@ -206,6 +218,7 @@ declare
   v_time_off public.time_off;
   v_to_days boolean := num_nonnulls(p_starts_on, p_ends_on) > 0;
   v_to_range boolean := num_nonnulls(p_starts_at, p_ends_at) > 0;
+  v_violated text;
 begin
   perform private.require_admin();
   update public.time_off
@@ -219,6 +232,9 @@ begin
     perform private.refuse(404, 'not_found', 'There is no such time off.');
   end if;
   return private.time_off_document(v_time_off);
+exception when check_violation then
+  get stacked diagnostics v_violated = constraint_name;
+  perform private.refuse_violation(v_violated);
 end;
 $$;
 

@@ -205,6 +205,11 @@ create table public.sessions (
     where (status in ('scheduled', 'in_progress'))
 );
 comment on table public.sessions is 'Lessons. Status and time may be edited here; credits, audit and events follow by themselves.';
+comment on column public.sessions.booking_id is 'The booking it comes from; empty for the sessions of a match.';
+comment on column public.sessions.scheduled_start_utc is 'When it begins. A new time is recorded in session_moves.';
+comment on column public.sessions.scheduled_end_utc is 'When it ends; the next session may begin in that very instant.';
+comment on column public.sessions.started_at is 'When it was moved to in_progress, by a person or the clock.';
+comment on column public.sessions.updated_by_role is 'In which capacity the row was last changed.';
 comment on column public.sessions.occurrence_start_utc is
   'The date of the weekly pattern it was generated for; stays when the session moves or is cancelled, so that the date is never generated again. Empty for an extra session.';
 comment on column public.sessions.status_reason is 'Why the status last changed, or the time.';
@@ -220,7 +225,7 @@ create index sessions_tutor on public.sessions (tutor_user_id, scheduled_start_u
 create index sessions_student on public.sessions (student_user_id, scheduled_start_utc, id);
 create index sessions_start on public.sessions (scheduled_start_utc, id);
 create index sessions_match on public.sessions (match_id, tutor_user_id, student_user_id);
-create index sessions_package on public.sessions (package_id, scheduled_start_utc, id);
+create index sessions_package on public.sessions (package_id, student_user_id, scheduled_start_utc, id);
 create index sessions_started_by on public.sessions (started_by) where started_by is not null;
 create index sessions_updated_by on public.sessions (updated_by_user_id) where updated_by_user_id is not null;
 
@@ -237,6 +242,11 @@ create table public.session_moves (
   created_at timestamptz not null default private.now()
 );
 comment on table public.session_moves is 'Every time a session was moved: from when to when, by whom and why. Append-only.';
+comment on column public.session_moves.from_start_utc is 'When it was to begin before.';
+comment on column public.session_moves.from_end_utc is 'When it was to end before.';
+comment on column public.session_moves.to_start_utc is 'When it begins since.';
+comment on column public.session_moves.to_end_utc is 'When it ends since.';
+comment on column public.session_moves.moved_by_role is 'In which capacity it was moved.';
 create index session_moves_session on public.session_moves (session_id, id);
 create index session_moves_moved_by on public.session_moves (moved_by_user_id) where moved_by_user_id is not null;
 create trigger session_moves_append_only before update or delete or truncate on public.session_moves

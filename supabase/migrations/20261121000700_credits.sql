@@ -35,6 +35,8 @@ create table public.credit_ledger (
 );
 comment on table public.credit_ledger is 'Every credit taken and given back. Append-only; written by the change of a session alone.';
 comment on column public.credit_ledger.amount is 'Credits: +1 for odd entries, -1 for even ones.';
+comment on column public.credit_ledger.actor_user_id is 'The person (profiles.id) whose change of the session it was; empty for the clock and Studio.';
+comment on column public.credit_ledger.actor_role is 'In which capacity they made it.';
 comment on constraint credit_ledger_follows_predecessor on public.credit_ledger is 'No gaps: an entry refers to the one before it.';
 comment on constraint credit_ledger_gives_back_what_it_took on public.credit_ledger is 'A credit goes back to the package it was taken from.';
 create index credit_ledger_package on public.credit_ledger (package_id, session_id, entry_no);
