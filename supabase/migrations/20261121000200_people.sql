@@ -6,8 +6,8 @@
 -- A person and their sign-in are two things. `create_person` lets an admin enter people, match them and
 -- sell them packages before they have ever signed up; when somebody confirms that e-mail address with
 -- Supabase Auth, `private.link_account` ties the sign-in to the waiting person. Whoever signs up
--- unasked gets a profile without a role, which sees nothing. Deleting the auth user in Studio unties
--- it and keeps the history. `private.caller_id()` is the way back from a token to a person, and is
+-- unasked gets a profile without a role, which sees nothing; an address counts once it is confirmed.
+-- Deleting the auth user in Studio unties it and keeps the history. `private.caller_id()` is the way back from a token to a person, and is
 -- empty for the deactivated: every policy and every function asks it, so deactivation works at once.
 --
 -- The first admin is made by SQL: select private.grant_role('somebody@their.house', 'admin').
@@ -71,6 +71,8 @@ create table public.guardians (
 );
 comment on table public.guardians is 'Contacts of a student: who answers for them. They do not sign in.';
 comment on column public.guardians.is_primary is 'The one who is asked; at most one for each student.';
+comment on constraint guardians_can_be_reached on public.guardians is 'A guardian needs a phone or an e-mail address.';
+comment on constraint guardians_opt_in_needs_a_phone on public.guardians is 'WhatsApp needs a phone.';
 create index guardians_student on public.guardians (student_user_id);
 create unique index guardians_one_primary on public.guardians (student_user_id) where is_primary;
 
@@ -162,23 +164,25 @@ language plpgsql security definer
 set search_path = '' set timezone = 'UTC'
 as $$
 declare
-  v_email text := lower(new.email);
+  v_email text := case when private.is_email(lower(new.email)) then lower(new.email) end;
+  v_is_confirmed boolean := new.email_confirmed_at is not null;
   v_known public.accounts;
-  v_name text := btrim(coalesce(new.raw_user_meta_data ->> 'display_name', split_part(v_email, '@', 1)));
+  v_own public.accounts;
+  v_name text := btrim(coalesce(new.raw_user_meta_data ->> 'display_name', split_part(new.email, '@', 1)));
   v_timezone text := new.raw_user_meta_data ->> 'timezone';
 begin
-  if v_email is not null and not private.is_email(v_email) then
-    v_email := null;
-  end if;
   select * into v_known from public.accounts where email = v_email;
-  if exists (select from public.accounts where auth_user_id = new.id) then
-    if new.email_confirmed_at is not null and v_known is null and v_email is not null then
-      update public.accounts set email = v_email where auth_user_id = new.id;
-    end if;
-  elsif v_known.profile_id is not null and v_known.auth_user_id is null then
-    -- Somebody is expected under this address: only its confirmed owner becomes that person.
-    if new.email_confirmed_at is not null then
+  select * into v_own from public.accounts where auth_user_id = new.id;
+  if v_known.profile_id is not null and v_known.auth_user_id is null then
+    -- Somebody is expected under this address: only its confirmed owner becomes that person, and gives up
+    -- the empty profile of an earlier sign-up. Whoever is somebody already stays who they are.
+    if v_is_confirmed and not exists (select from public.user_roles where profile_id = v_own.profile_id) then
+      update public.accounts set auth_user_id = null where profile_id = v_own.profile_id;
       update public.accounts set auth_user_id = new.id where profile_id = v_known.profile_id;
+    end if;
+  elsif v_own.profile_id is not null then
+    if v_is_confirmed and v_known.profile_id is null and v_email is not null then
+      update public.accounts set email = v_email where profile_id = v_own.profile_id;
     end if;
   else
     insert into public.profiles (id, display_name, timezone)
@@ -186,7 +190,7 @@ begin
             case when private.is_line(v_name, 120) then v_name else 'New person' end,
             case when private.is_timezone(v_timezone) then v_timezone else 'UTC' end);
     insert into public.accounts (profile_id, auth_user_id, email)
-    values (new.id, new.id, case when v_known.profile_id is null then v_email end);
+    values (new.id, new.id, case when v_is_confirmed and v_known.profile_id is null then v_email end);
   end if;
   return null;
 end;
@@ -205,7 +209,7 @@ declare
   v_profile_id uuid := (select profile_id from public.accounts where email = lower(p_email));
 begin
   if v_profile_id is null then
-    perform private.refuse(404, 'not_found', 'Nobody has that e-mail address.');
+    perform private.refuse(404, 'not_found', 'Nobody has that e-mail address; a sign-up counts once its address is confirmed.');
   end if;
   insert into public.user_roles (profile_id, role) values (v_profile_id, p_role) on conflict do nothing;
 end;
@@ -232,6 +236,10 @@ language plpgsql security definer
 set search_path = '' set timezone = 'UTC'
 as $$
 begin
+  if tg_table_name = 'accounts'
+     and not exists (select from public.user_roles where profile_id = old.profile_id and role = 'admin') then
+    return null;
+  end if;
   -- Two admins who remove each other at once must not both succeed.
   perform pg_advisory_xact_lock(hashtextextended('lessonkeeper.admins', 0));
   if not exists (select from public.user_roles r join public.accounts a using (profile_id)
@@ -246,6 +254,8 @@ create trigger user_roles_keep_an_admin after update or delete on public.user_ro
 create trigger accounts_keep_an_admin after update of deactivated_at on public.accounts
   for each row when (old.deactivated_at is null and new.deactivated_at is not null)
   execute function private.keep_an_admin();
+create trigger accounts_keep_an_admins_account after delete on public.accounts
+  for each row execute function private.keep_an_admin();
 
 -- Policies and grants: reading alone; every write is a function ----------------------------------------
 
@@ -448,6 +458,7 @@ as $$
 declare
   v_guardian public.guardians;
   v_is_primary boolean;
+  v_violated text;
 begin
   perform private.require_admin();
   perform private.require_person(p_student_id, 'student', 'student_id');
@@ -462,6 +473,9 @@ begin
           coalesce(p_whatsapp_opt_in, false), v_is_primary)
   returning * into v_guardian;
   return private.guardian_document(v_guardian);
+exception when check_violation then
+  get stacked diagnostics v_violated = constraint_name;
+  perform private.refuse_violation(v_violated);
 end;
 $$;
 
@@ -486,6 +500,7 @@ set search_path = '' set timezone = 'UTC'
 as $$
 declare
   v_guardian public.guardians;
+  v_violated text;
 begin
   perform private.require_admin();
   select * into v_guardian from public.guardians where id = p_guardian_id;
@@ -507,6 +522,9 @@ begin
    where id = p_guardian_id
   returning * into v_guardian;
   return private.guardian_document(v_guardian);
+exception when check_violation then
+  get stacked diagnostics v_violated = constraint_name;
+  perform private.refuse_violation(v_violated);
 end;
 $$;
 

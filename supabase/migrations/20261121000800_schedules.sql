@@ -57,7 +57,7 @@ as $$
 declare
   -- Local dates of any zone lie within a day of the same dates in UTC; a session is at most 8 hours long.
   v_from timestamptz := greatest(p_package.start_date, p_from_date)::timestamptz - interval '2 days';
-  v_to timestamptz := p_package.end_date::timestamptz + interval '3 days';
+  v_to timestamptz := greatest(p_package.end_date::timestamptz + interval '3 days', v_from);
   v_inputs jsonb;
 begin
   select jsonb_build_object(

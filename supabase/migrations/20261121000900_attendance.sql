@@ -119,7 +119,7 @@ begin
           or not private.has_role(v_caller_id, 'tutor')
           or not exists (select from private.session_transitions
                           where to_status = coalesce(p_status, to_status) and actor_role = 'tutor')) then
-    perform private.refuse(403, 'not_allowed', 'Only an admin may do this.');
+    perform private.refuse(403, 'not_allowed', case when v_session.tutor_user_id = v_caller_id then 'Only an admin may do this.' else 'Only its tutor or an admin may do this.' end);
   end if;
   if p_status is null then
     perform private.refuse(422, 'invalid', 'Say which status.', jsonb_build_object('field', 'status'));
