@@ -287,6 +287,9 @@ begin
   end if;
   if p_tutor_id <> v_match.tutor_user_id then
     perform private.require_person(p_tutor_id, 'tutor', 'tutor_id');
+    if p_tutor_id = v_match.student_user_id then
+      perform private.refuse(422, 'invalid', 'Nobody tutors themselves.', jsonb_build_object('field', 'tutor_id'));
+    end if;
     if v_match.status <> 'proposed' then
       perform private.refuse(409, 'in_use', 'A match with sessions keeps its tutor; end it and make another.');
     end if;
