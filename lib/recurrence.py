@@ -313,9 +313,7 @@ def plan_hash(plan: Plan, fingerprint: str) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def falls_on_time_off(
-    start_utc: datetime, end_utc: datetime, time_off: TimeOff, person_timezone: str
-) -> bool:
+def falls_on_time_off(start_utc: datetime, end_utc: datetime, time_off: TimeOff, person_timezone: str) -> bool:
     """Whether a session overlaps this time off of a person who lives in ``person_timezone``."""
     return bool(_Timeline([(*time_off.span(person_timezone), time_off)]).overlapping(start_utc, end_utc))
 
@@ -377,9 +375,7 @@ class _Obstacles:
 
         No earlier one can: starts never go back, and all occurrences are equally long.
         """
-        found = [
-            Conflict(start, end, each.session_id, each.of) for each in self._busy.overlapping(start, end)
-        ]
+        found = [Conflict(start, end, each.session_id, each.of) for each in self._busy.overlapping(start, end)]
         if previous is not None and previous.end_utc > start:
             found.append(Conflict(start, end, None, "both"))
         return found
