@@ -1,0 +1,182 @@
+"""Whatever people do at the same moment, nobody waits for somebody who waits for them."""
+
+from collections import Counter
+from random import Random
+from typing import TYPE_CHECKING, Any, TypeAlias
+from uuid import UUID
+
+import pytest
+from psycopg.types.json import Jsonb
+
+from tests.database import Database
+from tests.house import ENGLISH, HARRIET, IELTS, MATHEMATICS, NADIA, PHYSICS, Match, Person
+from tests.plans import commit, generate, planned, sell
+from tests.proof.clients import Clients, split
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MATCHES = (MATHEMATICS, ENGLISH, PHYSICS, IELTS)
+STATUSES = ("done", "no_show_student", "no_show_tutor", "in_progress", "rescheduled", "cancelled", "scheduled")
+
+Call: TypeAlias = tuple[Person, str, dict[str, Any]]
+
+
+class Storm:
+    """Random calls of every writing function that takes more than one lock, all about the same few rows."""
+
+    def __init__(self, house: Database, chance: Random) -> None:
+        self._chance = chance
+        self._house = house
+        self._packages: dict[UUID, list[UUID]] = {}
+        for match in MATCHES:
+            (window,) = house.rows("select start_date, end_date from public.packages where id = %s", match.package_id)
+            self._packages[match.id] = [match.package_id, *(sell(house, match.request_id, *window) for _ in range(2))]
+            generate(house, match.id, match.package_id)
+        self._sessions: list[UUID] = [each for (each,) in house.rows("select id from public.sessions")]
+        self._calls: list[Callable[[Match], Call]] = [
+            self._status, self._status, self._status, self._move, self._extra, self._plan, self._month,
+            self._tier, self._pattern, self._zone, self._renewal,
+        ]  # fmt: skip
+
+    def call(self) -> Call:
+        return self._chance.choice(self._calls)(self._chance.choice(MATCHES))
+
+    def _status(self, _match: Match) -> Call:
+        return (
+            self._chance.choice((HARRIET, NADIA)),
+            "tutor_update_session",
+            {
+                "p_session_id": self._chance.choice(self._sessions),
+                "p_status": self._chance.choice(STATUSES),
+                "p_reason": "as it was",
+            },
+        )
+
+    def _move(self, match: Match) -> Call:
+        session_id = self._chance.choice(self._sessions)
+        package_id = self._chance.choice(self._packages[match.id])
+        arguments = {"p_session_id": session_id, "p_package_id": package_id, "p_reason": "mixed up"}
+        return NADIA, "move_session_to_package", arguments
+
+    def _extra(self, match: Match) -> Call:
+        start = f"2026-03-{self._chance.randrange(12, 31)} {self._chance.randrange(10, 19)}:30+00"
+        package_id = self._chance.choice(self._packages[match.id])
+        arguments = {"p_match_id": match.id, "p_start_utc": start, "p_reason": "more", "p_package_id": package_id}
+        return NADIA, "add_extra_session", arguments
+
+    def _plan(self, match: Match) -> Call:
+        inputs, plan = planned(self._house, match.id, self._chance.choice(self._packages[match.id]))
+        occurrences = [
+            {"start_utc": each.start_utc.isoformat(), "end_utc": each.end_utc.isoformat()}
+            for each in self._chance.sample(plan.occurrences, len(plan.occurrences))
+        ]
+        arguments = {
+            "p_match_id": match.id,
+            "p_package_id": inputs.package_id,
+            "p_fingerprint": inputs.fingerprint,
+            "p_occurrences": Jsonb(occurrences),
+            "p_fill": True,
+            "p_allow_partial": True,
+        }
+        return NADIA, "generate_sessions", arguments
+
+    def _month(self, _match: Match) -> Call:
+        plans: list[dict[str, Any]] = []
+        for match in self._chance.sample(MATCHES, 3):
+            inputs, plan = planned(self._house, match.id, self._chance.choice(self._packages[match.id]))
+            plans.append(
+                {
+                    "match_id": str(match.id),
+                    "package_id": str(inputs.package_id),
+                    "fingerprint": inputs.fingerprint,
+                    "occurrences": [
+                        {"start_utc": each.start_utc.isoformat(), "end_utc": each.end_utc.isoformat()}
+                        for each in plan.occurrences
+                    ],
+                }
+            )
+        return NADIA, "generate_month", {"p_plans": Jsonb(plans)}
+
+    def _tier(self, match: Match) -> Call:
+        package_id = self._chance.choice(self._packages[match.id])
+        return NADIA, "update_package", {"p_package_id": package_id, "p_tier_sessions": self._chance.choice((12, 20))}
+
+    def _pattern(self, match: Match) -> Call:
+        return NADIA, "update_match", {"p_match_id": match.id, "p_meet_link": ""}
+
+    def _zone(self, match: Match) -> Call:
+        who = self._chance.choice((match.tutor, match.student))
+        return who, "update_me", {"p_timezone": self._chance.choice(("Europe/London", "Asia/Karachi"))}
+
+    def _renewal(self, match: Match) -> Call:
+        return NADIA, "renew_package", {"p_package_id": match.package_id, "p_create": False}
+
+
+@pytest.mark.parametrize("rounds", [80, pytest.param(1500, marks=pytest.mark.long)])
+def test_a_storm_of_all_that_locks_never_deadlocks(database_url: str, chance: Random, rounds: int) -> None:
+    house = Database.open(database_url)
+    with house.connection, Clients.of(database_url, 16) as clients:
+        storm = Storm(house, chance)
+        house.set_clock("2026-03-11T09:00:00+00:00")
+        met: Counter[str] = Counter()
+        for _ in range(rounds):
+            calls = [storm.call() for _ in range(len(clients))]
+
+            def act(client: Database, number: int, calls: list[Call] = calls) -> str:
+                who, function, arguments = calls[number]
+                answer = client.call(who, function, **arguments)
+                # A month run tells of a deadlock in a match's result instead of failing.
+                assert "failed" not in [each.get("code") for each in answer.get("results", [])], answer
+                return function
+
+            answers, refused = split(clients.at_once(act))
+            met.update(answers)
+            met.update(each.code for each in refused)
+        assert house.rows("select * from private.credit_differences") == []
+    # Each function got through now and then, or the storm would prove nothing of it.
+    assert {
+        "tutor_update_session", "move_session_to_package", "add_extra_session", "generate_sessions", "generate_month",
+        "update_package", "update_match", "update_me",
+    } <= set(met), met  # fmt: skip
+
+
+def test_the_end_of_a_match_and_everything_else_about_it(database_url: str, chance: Random) -> None:
+    """Ends are final, so each try has a match of its own."""
+    house = Database.open(database_url)
+    pattern = {"timezone": "Europe/London", "days": [1, 2, 3, 4, 5], "time": "10:00", "duration_mins": 60}
+    (window,) = house.rows("select start_date, end_date from public.packages where id = %s", ENGLISH.package_id)
+    with house.connection, Clients.of(database_url, 4) as clients:
+        for _ in range(40):
+            arguments = {"p_subject": "Chess", "p_student_id": MATHEMATICS.student.id}
+            request_id = UUID(house.call(NADIA, "create_request", **arguments)["id"])
+            match = house.call(
+                NADIA,
+                "create_match",
+                p_request_id=request_id,
+                p_tutor_id=HARRIET.id,
+                p_schedule_pattern=pattern,
+            )
+            match_id = UUID(match["id"])
+            package_id, next_package_id = (sell(house, request_id, *window) for _ in range(2))
+            sessions = [UUID(each["id"]) for each in generate(house, match_id, package_id)["sessions"]]
+            inputs, plan = planned(house, match_id, next_package_id)
+            acts: list[Callable[[Database], Any]] = [
+                lambda db, match_id=match_id: db.call(NADIA, "end_match", p_match_id=match_id, p_reason="moving"),
+                lambda db, inputs=inputs, plan=plan: commit(db, inputs, plan),
+                lambda db, sessions=sessions: db.call(
+                    NADIA, "tutor_update_session", p_session_id=chance.choice(sessions), p_status="cancelled",
+                    p_reason="ill",
+                ),
+                lambda db, sessions=sessions, other=next_package_id: db.call(
+                    NADIA, "move_session_to_package", p_session_id=chance.choice(sessions), p_package_id=other,
+                    p_reason="mixed up",
+                ),
+            ]  # fmt: skip
+            clients.at_once(lambda db, number, acts=acts: acts[number](db))
+            assert house.value("select status from public.matches where id = %s", match_id) == "ended"
+            # Nothing of an ended match is still to come, whoever was faster.
+            to_come = (
+                "select count(*) from public.sessions where match_id = %s and status in ('scheduled', 'rescheduled')"
+            )
+            assert house.value(to_come, match_id) == 0
