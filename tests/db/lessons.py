@@ -11,7 +11,7 @@ from lib.recurrence import Plan, ScheduleInputs, plan, plan_hash
 from tests.database import Database, refusal
 from tests.house import MATHEMATICS, NADIA, Match, Person
 
-HOUR = timedelta(hours=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 START = datetime(2026, 3, 10, 15, 0, tzinfo=UTC)
 """A Tuesday on which no seeded pattern has a lesson at this hour."""
 

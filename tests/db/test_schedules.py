@@ -1,7 +1,7 @@
 """Chapter 8: a month is written as it was planned, all of it or none, and a date is never used twice."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
@@ -11,6 +11,7 @@ import pytest
 from lib.recurrence import ScheduleInputs
 from tests.database import Database, Refused
 from tests.db.lessons import (
+    DAY,
     HOUR,
     START,
     audit,
@@ -43,7 +44,6 @@ from tests.house import (
     Match,
 )
 
-DAY = timedelta(days=1)
 PATTERN = {"timezone": "America/New_York", "days": [3, 6], "time": "10:00", "duration_mins": 60}
 
 # Wednesdays and Saturdays, 10:00 in New York, whose clocks go forward on 8 March. Bilal is away on the 11th.
