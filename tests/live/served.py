@@ -1,0 +1,114 @@
+"""The seeded house, served: people sign in with supabase-py and speak HTTP, as any client of ours does."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from datetime import datetime
+from typing import Self
+
+import httpx
+from psycopg import sql
+from supabase import Client, ClientOptions, create_client
+
+from tests.database import Database
+from tests.house import Person
+
+TIMEOUT = 60
+"""Seconds; nothing measures here, and a busy machine fails no test."""
+
+
+class Visit:
+    """Somebody who has signed in: `functions` with the bearer, `supabase` for the Data API."""
+
+    def __init__(self, env: Mapping[str, str], open_until: ExitStack, email: str, password: str) -> None:
+        connections = open_until.enter_context(httpx.Client(timeout=TIMEOUT))
+        options = ClientOptions(auto_refresh_token=False, persist_session=False, httpx_client=connections)
+        self.supabase = create_client(env["SUPABASE_URL"], env["SUPABASE_PUBLISHABLE_KEY"], options)
+        answer = self.supabase.auth.sign_in_with_password({"email": email, "password": password})
+        assert answer.session
+        self.token = answer.session.access_token
+        self.functions = open_until.enter_context(functions_of(env, self.token))
+
+
+class ServedHouse:
+    """The house behind one variant of Supabase, `lite` or `postgrest`; both serve the same database."""
+
+    def __init__(self, variant: str, env: Mapping[str, str], database: Database) -> None:
+        self.variant = variant
+        self.env = env
+        self.database = database
+        """As the owner of everything, past every rule."""
+        self._open = ExitStack()
+        self._visits: dict[str, Visit] = {}
+        self.anybody = self._open.enter_context(functions_of(env))
+        """Our functions, without a token."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    @property
+    def url(self) -> str:
+        """The functions' address, without a slash at the end."""
+        return self.env["FUNCTIONS_URL"] + "/api"
+
+    def visit(self, who: Person | str, password: str | None = None) -> Visit:
+        """Somebody signed in, by person or e-mail; the same visit for the rest of the run."""
+        email = who if isinstance(who, str) else who.email
+        if email not in self._visits:
+            self._visits[email] = Visit(self.env, self._open, email, password or self.env["SEED_PASSWORD"])
+        return self._visits[email]
+
+    def sign_in(self, who: Person | str) -> httpx.Client:
+        """Our functions (`client.get("/sessions")`), with this person's token."""
+        return self.visit(who).functions
+
+    def supabase(self, who: Person | str) -> Client:
+        """The Data API, with this person's token."""
+        return self.visit(who).supabase
+
+    def set_clock(self, reads: str | datetime | None) -> None:
+        """Move the database's clock; the next test finds it at `tests.house.NOW` again."""
+        self.database.set_clock(reads)
+
+
+def functions_of(env: Mapping[str, str], token: str | None = None) -> httpx.Client:
+    """A client of our functions, with a bearer token or without."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return httpx.Client(base_url=env["FUNCTIONS_URL"] + "/api", headers=headers, timeout=TIMEOUT)
+
+
+class Snapshot:
+    """All rows of a database, to put back: cheaper than a new database, and its connections live on.
+
+    Sequences keep running, as they do after a rollback.
+    """
+
+    SCHEMAS = ("auth", "private", "public")
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._rows = [(table, self._copy_out(table)) for table in self._tables()]
+
+    def restore(self) -> None:
+        """Put every row back, with all triggers and foreign keys asleep."""
+        connection = self._database.connection
+        with connection.transaction():
+            connection.execute("set local session_replication_role = replica")
+            for table, _ in self._rows:
+                connection.execute(sql.SQL("delete from {}").format(table))
+            for table, rows in self._rows:
+                if rows:
+                    with connection.cursor().copy(sql.SQL("copy {} from stdin").format(table)) as copy:
+                        copy.write(rows)
+
+    def _tables(self) -> list[sql.Identifier]:
+        found = self._database.rows(
+            "select schemaname, tablename from pg_tables where schemaname = any (%s) order by 1, 2", list(self.SCHEMAS)
+        )
+        return [sql.Identifier(*names) for names in found]
+
+    def _copy_out(self, table: sql.Identifier) -> bytes:
+        with self._database.connection.cursor().copy(sql.SQL("copy {} to stdout").format(table)) as copy:
+            return b"".join(bytes(block) for block in copy)
