@@ -16,6 +16,7 @@ set search_path = '' set timezone = 'UTC'
 as $$
 declare
   v_limit integer := coalesce(p_limit, 20);
+  v_left integer;
   v_inputs jsonb;
 begin
   perform private.require_admin();
@@ -25,21 +26,22 @@ begin
   if v_limit not between 1 and 100 then
     perform private.refuse(422, 'invalid', 'limit must be 1 to 100.', jsonb_build_object('field', 'limit'));
   end if;
-  select coalesce(jsonb_agg(private.plan_inputs(m, p, null) order by p.id), '[]') into v_inputs
-    from (select * from public.packages
-           where status = 'active'
-             and daterange(start_date, end_date, '[]') && daterange(p_month, (p_month + interval '1 month')::date)
-             and (p_after_package_id is null or id > p_after_package_id)
-             and not exists (select from public.sessions s where s.package_id = packages.id)
-             and exists (select from public.matches
-                          where request_id = packages.request_id and status <> 'ended'
-                            and (p_match_ids is null or matches.id = any (p_match_ids)))
-           order by id limit v_limit + 1) as p
-    join public.matches m on m.request_id = p.request_id and m.status <> 'ended';
-  return jsonb_build_object(
-    'inputs', (select coalesce(jsonb_agg(value order by ordinality), '[]')
-                 from jsonb_array_elements(v_inputs) with ordinality where ordinality <= v_limit),
-    'has_more', jsonb_array_length(v_inputs) > v_limit);
+  with due as materialized (
+    select package from public.packages as package
+     where status = 'active'
+       and daterange(start_date, end_date, '[]') && daterange(p_month, (p_month + interval '1 month')::date)
+       and (p_after_package_id is null or id > p_after_package_id)
+       and not exists (select from public.sessions where package_id = package.id)
+       and exists (select from public.matches
+                    where request_id = package.request_id and status <> 'ended'
+                      and (p_match_ids is null or matches.id = any (p_match_ids)))
+  )
+  select (select count(*) from due),
+         (select coalesce(jsonb_agg(private.plan_inputs(m, chunk.package, null) order by (chunk.package).id), '[]')
+            from (select package from due order by (package).id limit v_limit) as chunk
+            join public.matches m on m.request_id = (chunk.package).request_id and m.status <> 'ended')
+    into v_left, v_inputs;
+  return jsonb_build_object('inputs', v_inputs, 'left', v_left, 'has_more', v_left > v_limit);
 end;
 $$;
 
@@ -50,7 +52,7 @@ language sql stable security invoker
 set search_path = '' set timezone = 'UTC'
 return private.month_inputs(p_month, p_match_ids, p_after_package_id, p_limit);
 comment on function public.month_inputs(date, uuid[], uuid, integer) is
-  'Admins read what the plans of a month depend on: active packages without sessions whose window meets it, a chunk at a time in order of package. Refuses: 401, 403 not_allowed, 422 invalid.';
+  'Admins read what the plans of a month depend on: active packages without sessions whose window meets it, a chunk at a time in order of package, and how many are left with it. Refuses: 401, 403 not_allowed, 422 invalid.';
 grant execute on function
   private.month_inputs(date, uuid[], uuid, integer), public.month_inputs(date, uuid[], uuid, integer) to authenticated;
 
