@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 
-from functions import days_off, docs, health, matches, packages, people, schedules, sessions
+from functions import days_off, docs, health, matches, months, packages, people, schedules, sessions
 from functions.problems import describe_problems
 from lib import web
 from lib.config import Settings, settings
@@ -50,7 +50,7 @@ def assemble(config: Settings) -> FastAPI:
         dependencies=[Depends(web.json_only)],
         generate_unique_id_function=lambda route: route.name,
     )
-    for part in (sessions, schedules, people, matches, packages, days_off, health, docs):
+    for part in (sessions, schedules, months, people, matches, packages, days_off, health, docs):
         app.include_router(part.router)
     web.install(app, config)
     return app

@@ -38,6 +38,9 @@ class Settings(BaseSettings):
     supabase_timeout_seconds: float = Field(
         default=10.0, gt=0, le=120, description="The longest that one call to Supabase may take, all in all."
     )
+    month_run_budget_seconds: float = Field(
+        default=45.0, gt=0, le=600, description="The longest that one month run takes before it asks to be sent again."
+    )
     cron_secret: SecretStr | None = Field(default=None, description="What a scheduler proves itself with.")
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Browser origins that may call, exact, separated by commas. None by default."

@@ -13,17 +13,19 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, MutableMapping, Sequence
+from contextlib import aclosing
 from http import HTTPMethod
-from typing import Any, cast
+from typing import Any, Literal, cast
 from uuid import uuid4
 
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lib.config import Settings
@@ -42,9 +44,10 @@ from lib.errors import (
 LARGEST_BODY = 1024 * 1024
 """Bytes."""
 PROBLEM_TYPE = "application/problem+json"
+LINES_TYPE = "application/x-ndjson"
 
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
-_PLAIN_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_PLAIN_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _METHODS = frozenset(HTTPMethod)
 
@@ -155,7 +158,7 @@ class LastResort:
             await self._app(scope, receive, note_and_send)
         except Exception as error:  # noqa: BLE001  # the last one who can answer
             request = Request(scope)
-            _log.error("unexpected", request_id=request.state.request_id, **_where(error))
+            _log_unexpected(request, error)
             if not started:
                 await problem_response(request, Internal())(scope, receive, send)
 
@@ -201,13 +204,57 @@ async def json_only(request: Request) -> None:
         raise WrongContentType
 
 
+# --- answers in lines ---------------------------------------------------------------------------------
+
+
+class ErrorLine(BaseModel):
+    """What ended the answer early, in place of the rest."""
+
+    type: Literal["error"] = "error"
+    code: str = Field(description="As in a problem document.", examples=["upstream_unavailable"])
+    detail: str
+    retry_after: int | None = Field(description="Seconds after which to send the same again. Null: fix it first.")
+    request_id: str = Field(description="Quote it when you ask us.")
+
+
+def lines_response(request: Request, lines: AsyncGenerator[BaseModel]) -> Response:
+    """An answer that is sent as it is made, one JSON document a line.
+
+    A fault on the way can no longer become the status, so it becomes the last line. When the client goes
+    away, ``lines`` is closed where it stands.
+    """
+    return StreamingResponse(_encoded(request, lines), media_type=LINES_TYPE)
+
+
+async def _encoded(request: Request, lines: AsyncGenerator[BaseModel]) -> AsyncGenerator[str]:
+    async with aclosing(lines):
+        try:
+            async for line in lines:
+                yield line.model_dump_json() + "\n"
+        except Problem as problem:
+            yield _error_line(request, problem)
+        except Exception as error:  # noqa: BLE001  # as in LastResort, which can only cut an answer that has begun
+            _log_unexpected(request, error)
+            yield _error_line(request, Internal())
+
+
+def _error_line(request: Request, problem: Problem) -> str:
+    _note(request, problem)
+    line = ErrorLine(
+        code=problem.code,
+        detail=problem.detail,
+        retry_after=problem.retry_after,
+        request_id=request.state.request_id,
+    )
+    return line.model_dump_json() + "\n"
+
+
 # --- errors become answers ----------------------------------------------------------------------------
 
 
 def problem_response(request: Request, problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     """The problem document for ``problem``; its code is noted for the request's log line."""
-    request.state.refusal = problem.code
-    request.state.cause = problem.cause
+    _note(request, problem)
     document: dict[str, object] = {
         "type": f"urn:lessonkeeper:problem:{problem.code}",
         "title": problem.code.replace("_", " ").capitalize(),
@@ -218,6 +265,12 @@ def problem_response(request: Request, problem: Problem, headers: Mapping[str, s
         **problem.members,
     }
     return ProblemResponse(document, problem.status, {**_problem_headers(problem), **(headers or {})})
+
+
+def _note(request: Request, problem: Problem) -> None:
+    """For the request's log line."""
+    request.state.refusal = problem.code
+    request.state.cause = problem.cause
 
 
 def _problem_headers(problem: Problem) -> dict[str, str]:
@@ -319,6 +372,10 @@ def _line(scope: Scope, state: Mapping[str, Any], status: int, seconds: float) -
     }
     noted = {"caller_id": state.get("caller_id"), "code": state.get("refusal"), "cause": state.get("cause")}
     return line | {name: str(value) for name, value in noted.items() if value is not None}
+
+
+def _log_unexpected(request: Request, error: Exception) -> None:
+    _log.error("unexpected", request_id=request.state.request_id, **_where(error))
 
 
 def _where(error: Exception) -> dict[str, object]:

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import httpx
@@ -41,6 +41,15 @@ class Rpcs:
         """``name`` gives ``body``."""
         self._route(name).mock(httpx.Response(status, json=body))
 
+    def answer_in_turn(self, name: str, *outcomes: object) -> None:
+        """``name`` gives one body after the other; a Response or an exception stands for itself."""
+        self._route(name).mock(
+            side_effect=[
+                each if isinstance(each, httpx.Response | Exception) else httpx.Response(200, json=each)
+                for each in outcomes
+            ]
+        )
+
     def refuse(self, name: str, status: int, code: str, detail: str = "", hint: object = None) -> None:
         """``name`` raises as our SQL does."""
         text = None if hint is None else json.dumps(hint)
@@ -66,6 +75,11 @@ class Rpcs:
     def request(self, name: str) -> httpx.Request:
         """The last call of ``name``."""
         return self._router[name].calls.last.request
+
+    def all_sent(self, name: str) -> list[Mapping[str, Any]]:
+        """The arguments of every call of ``name``."""
+        calls = cast("list[respx.models.Call]", list(self._router[name].calls))
+        return [json.loads(call.request.content) for call in calls]
 
     def sent(self, name: str) -> Mapping[str, Any]:
         """The arguments of the last call of ``name``."""
