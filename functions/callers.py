@@ -1,13 +1,15 @@
-"""Who is asking: the two ways a handler gets its database."""
+"""Who is asking: the ways a handler gets its database."""
 
+import hashlib
+import json
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from lib.auth import verifier
-from lib.database import Database
-from lib.errors import NotSignedIn
+from lib.database import Database, Once
+from lib.errors import Malformed, NotSignedIn
 
 _bearer = HTTPBearer(
     auto_error=False,
@@ -16,6 +18,19 @@ _bearer = HTTPBearer(
     description="The access token of Supabase Auth.",
 )
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7e]+$",
+        description="Of your making, such as a UUID. Sent again within 24 hours, the same request gets the same "
+        "answer and writes nothing; another request under the key is refused with `key_reused`. Refusals are not kept.",
+        examples=["6f1f0c0e-6f0c-4f2b-9a1e-2f6b7a1c9d55"],
+    ),
+]
 
 
 async def as_caller(request: Request, credentials: Credentials) -> Database:
@@ -27,6 +42,16 @@ async def as_caller(request: Request, credentials: Credentials) -> Database:
     return Database(caller, request.state.request_id)
 
 
+AsCaller = Annotated[Database, Depends(as_caller)]
+
+
+async def as_caller_once(request: Request, database: AsCaller, key: IdempotencyKey = None) -> Database:
+    """The same for what a handler writes: under an idempotency key, one time."""
+    if key is None:
+        return database
+    return database.writing_once(Once(key, await _request_hash(request)))
+
+
 async def as_caller_if_signed_in(request: Request, credentials: Credentials) -> Database | None:
     """The same, or None for somebody who sends no token at all."""
     if "authorization" not in request.headers:
@@ -34,5 +59,16 @@ async def as_caller_if_signed_in(request: Request, credentials: Credentials) -> 
     return await as_caller(request, credentials)
 
 
-AsCaller = Annotated[Database, Depends(as_caller)]
+AsCallerOnce = Annotated[Database, Depends(as_caller_once)]
 AsCallerIfSignedIn = Annotated[Database | None, Depends(as_caller_if_signed_in)]
+
+
+async def _request_hash(request: Request) -> str:
+    """Of method, address and body; spaces and the order of members in a body make no difference."""
+    body = await request.body()
+    try:
+        canonical = json.dumps(json.loads(body), sort_keys=True) if body else ""
+    except (ValueError, RecursionError):
+        raise Malformed from None
+    asked = f"{request.method}\n{request.url.path}?{request.url.query}\n{canonical}"
+    return hashlib.sha256(asked.encode()).hexdigest()

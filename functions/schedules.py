@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
 
-from functions.callers import AsCaller
+from functions.callers import AsCaller, AsCallerOnce
 from functions.problems import problems
 from lib import schedules
 from lib.answers import Session
@@ -33,7 +33,7 @@ async def preview_sessions(database: AsCaller, match_id: UUID, request: PreviewR
     },
 )
 async def generate_sessions(
-    database: AsCaller, match_id: UUID, request: GenerationRequest, response: Response, tz: InZone = None
+    database: AsCallerOnce, match_id: UUID, request: GenerationRequest, response: Response, tz: InZone = None
 ) -> Generated:
     """Create the package's sessions, all or none (admin). Asked again, it shows the same and creates none."""
     generated = await schedules.generate_sessions(database, match_id, request, tz)
@@ -43,7 +43,7 @@ async def generate_sessions(
 
 @router.post("/matches/{match_id}/sessions/extra", status_code=201, responses=problems(402, 404, 409, body=True))
 async def add_extra_session(
-    database: AsCaller, match_id: UUID, request: ExtraSessionRequest, tz: InZone = None
+    database: AsCallerOnce, match_id: UUID, request: ExtraSessionRequest, tz: InZone = None
 ) -> Session:
     """Add one session outside the pattern, such as a make-up, with a reason (admin)."""
     return await schedules.add_extra_session(database, match_id, request, tz)

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 
-from functions.callers import AsCaller
+from functions.callers import AsCaller, AsCallerOnce
 from functions.problems import problems
 from lib import sessions
 from lib.answers import Session
@@ -31,7 +31,7 @@ async def get_session(database: AsCaller, session_id: UUID, tz: InZone = None) -
 
 @router.post("/sessions/{session_id}/status", responses=problems(402, 404, 409, body=True))
 async def tutor_update_session(
-    database: AsCaller, session_id: UUID, update: StatusUpdate, tz: InZone = None
+    database: AsCallerOnce, session_id: UUID, update: StatusUpdate, tz: InZone = None
 ) -> SessionResult:
     """Set what became of a session (its tutor, admin). Asked again for the same, it changes nothing."""
     return await sessions.tutor_update_session(database, session_id, update, tz)

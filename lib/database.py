@@ -1,13 +1,14 @@
 """The way to Postgres: one shared HTTP client, and a PostgREST client per request that speaks as its caller.
 
 The caller's own token travels on, so row-level security sees the person. A call is a POST and is never sent
-twice by us: whoever asked decides that. The only importer of postgrest.
+twice by us: whoever asked decides that, and may send an idempotency key along, under which the database carries
+a writing call out one time. The only importer of postgrest.
 """
 
 import asyncio
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import httpx
 from postgrest import AsyncPostgrestClient
@@ -32,15 +33,24 @@ def http_client() -> httpx.AsyncClient:
     )
 
 
+class Once(NamedTuple):
+    """What makes a request the same one when it comes again."""
+
+    idempotency_key: str
+    request_hash: str
+
+
 class Database:
     """Postgres' functions, called as one person within one request.
 
     Args:
         caller: whose token goes along.
         request_id: written into the audit of what this request changes.
+        once: under what ``write`` is carried out one time, if at all. Of such a request there is one write: a second
+            one would be answered with the first one's answer.
     """
 
-    def __init__(self, caller: Caller, request_id: str) -> None:
+    def __init__(self, caller: Caller, request_id: str, once: Once | None = None) -> None:
         # A client object costs microseconds; the shared one must never carry a caller's header.
         self._api = AsyncPostgrestClient(
             f"{settings().supabase_url}/rest/v1",
@@ -52,6 +62,30 @@ class Database:
             http_client=http_client(),
             retry_enabled=False,
         )
+        self._caller = caller
+        self._request_id = request_id
+        self._once = once
+
+    def writing_once(self, once: Once) -> "Database":
+        """The same, whose ``write`` is carried out one time."""
+        return Database(self._caller, self._request_id, once)
+
+    async def write(self, name: str, parameters: Mapping[str, object] | None = None) -> dict[str, Any]:
+        """As ``rpc``, for a function that writes: when the request came before, its answer of then.
+
+        Raises:
+            Conflict: ``still_running``: the same request is being carried out right now.
+            Invalid: ``key_reused``: the key belongs to another request. And as ``rpc``.
+        """
+        if self._once is None:
+            return await self.rpc(name, parameters)
+        arguments = {
+            "p_idempotency_key": self._once.idempotency_key,
+            "p_request_hash": self._once.request_hash,
+            "p_function": name,
+            "p_arguments": _given(parameters),
+        }
+        return await self.rpc("once", arguments)
 
     async def rpc(self, name: str, parameters: Mapping[str, object] | None = None) -> dict[str, Any]:
         """Call ``public.name`` and give its JSON object. Parameters that are None are left to their default.
@@ -60,10 +94,9 @@ class Database:
             Problem: the database's refusal, as ``errors.from_postgres`` reads it.
             UpstreamUnavailable: no answer in time, or one that is not a JSON object.
         """
-        sent = {key: value for key, value in (parameters or {}).items() if value is not None}
         try:
             async with asyncio.timeout(settings().supabase_timeout_seconds):
-                answer = await self._api.rpc(name, cast("dict[str, str]", sent)).execute()
+                answer = await self._api.rpc(name, cast("dict[str, str]", _given(parameters))).execute()
         except APIError as error:
             # Without the cause: details of a foreign error may show rows.
             raise from_postgres(error.code, error.message, error.details, error.hint) from None
@@ -75,3 +108,7 @@ class Database:
         if not isinstance(answer.data, dict):
             raise UpstreamUnavailable(cause="not a JSON object")
         return cast("dict[str, Any]", answer.data)
+
+
+def _given(parameters: Mapping[str, object] | None) -> dict[str, object]:
+    return {name: value for name, value in (parameters or {}).items() if value is not None}

@@ -116,34 +116,34 @@ class TimeOffUpdate(Changes):
 
 async def create_holiday(database: Database, holiday: HolidayCreation) -> Holiday:
     """Enter a holiday; sessions that exist stay."""
-    return Holiday.model_validate(await database.rpc("create_holiday", holiday.parameters()))
+    return Holiday.model_validate(await database.write("create_holiday", holiday.parameters()))
 
 
 async def update_holiday(database: Database, holiday_id: UUID, changes: HolidayUpdate) -> Holiday:
     """Change a holiday."""
     parameters = changes.parameters(holiday_id=str(holiday_id))
-    return Holiday.model_validate(await database.rpc("update_holiday", parameters))
+    return Holiday.model_validate(await database.write("update_holiday", parameters))
 
 
 async def delete_holiday(database: Database, holiday_id: UUID) -> Holiday:
     """Take a holiday back; gives what it was."""
-    return Holiday.model_validate(await database.rpc("delete_holiday", {"p_holiday_id": str(holiday_id)}))
+    return Holiday.model_validate(await database.write("delete_holiday", {"p_holiday_id": str(holiday_id)}))
 
 
 async def create_time_off(database: Database, time_off: TimeOffCreation) -> TimeOffResult:
     """Enter time off and list the sessions it hits."""
-    return _with_sessions_hit(await database.rpc("create_time_off", time_off.parameters()))
+    return _with_sessions_hit(await database.write("create_time_off", time_off.parameters()))
 
 
 async def update_time_off(database: Database, time_off_id: UUID, changes: TimeOffUpdate) -> TimeOffResult:
     """Change time off and list the sessions it hits now."""
     parameters = changes.parameters(time_off_id=str(time_off_id))
-    return _with_sessions_hit(await database.rpc("update_time_off", parameters))
+    return _with_sessions_hit(await database.write("update_time_off", parameters))
 
 
 async def delete_time_off(database: Database, time_off_id: UUID) -> TimeOffResult:
     """Take time off back; gives what it was."""
-    return _with_sessions_hit(await database.rpc("delete_time_off", {"p_time_off_id": str(time_off_id)}))
+    return _with_sessions_hit(await database.write("delete_time_off", {"p_time_off_id": str(time_off_id)}))
 
 
 def _with_sessions_hit(answer: Mapping[str, Any]) -> TimeOffResult:

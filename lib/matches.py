@@ -82,26 +82,26 @@ class MatchSchedule(Request):
 
 async def create_request(database: Database, request: RequestCreation) -> TeachingRequest:
     """File a request."""
-    return TeachingRequest.model_validate(await database.rpc("create_request", request.parameters()))
+    return TeachingRequest.model_validate(await database.write("create_request", request.parameters()))
 
 
 async def update_request(database: Database, request_id: UUID, changes: RequestUpdate) -> TeachingRequest:
     """Change, close or reopen a request."""
     parameters = changes.parameters(request_id=str(request_id))
-    return TeachingRequest.model_validate(await database.rpc("update_request", parameters))
+    return TeachingRequest.model_validate(await database.write("update_request", parameters))
 
 
 async def create_match(database: Database, match: MatchCreation) -> Match:
     """Give a request its tutor."""
-    return Match.model_validate(await database.rpc("create_match", match.parameters()))
+    return Match.model_validate(await database.write("create_match", match.parameters()))
 
 
 async def update_match(database: Database, match_id: UUID, changes: MatchUpdate) -> Match:
     """Change a match's tutor or Meet link."""
-    return Match.model_validate(await database.rpc("update_match", changes.parameters(match_id=str(match_id))))
+    return Match.model_validate(await database.write("update_match", changes.parameters(match_id=str(match_id))))
 
 
 async def set_match_schedule(database: Database, match_id: UUID, schedule: MatchSchedule) -> Match:
     """Set the weekly pattern; sessions that exist stay as they are."""
     parameters = schedule.parameters(match_id=str(match_id))
-    return Match.model_validate(await database.rpc("set_match_schedule", parameters))
+    return Match.model_validate(await database.write("set_match_schedule", parameters))

@@ -76,10 +76,10 @@ class PackageUpdate(Changes):
 
 async def create_package(database: Database, package: PackageCreation) -> Package:
     """Enter a package for a request."""
-    return Package.model_validate(await database.rpc("create_package", package.parameters()))
+    return Package.model_validate(await database.write("create_package", package.parameters()))
 
 
 async def update_package(database: Database, package_id: UUID, changes: PackageUpdate) -> Package:
     """Change a package; its credits move only with its sessions."""
     parameters = changes.parameters(package_id=str(package_id))
-    return Package.model_validate(await database.rpc("update_package", parameters))
+    return Package.model_validate(await database.write("update_package", parameters))

@@ -115,26 +115,26 @@ async def get_me(database: Database) -> Person:
 
 async def update_me(database: Database, changes: MeUpdate) -> Person:
     """Change the caller's own name or timezone."""
-    return Person.model_validate(await database.rpc("update_me", changes.parameters()))
+    return Person.model_validate(await database.write("update_me", changes.parameters()))
 
 
 async def create_person(database: Database, person: PersonCreation) -> Person:
     """Enter a person, or give roles and data to one who has already signed up with that e-mail."""
-    return Person.model_validate(await database.rpc("create_person", person.parameters()))
+    return Person.model_validate(await database.write("create_person", person.parameters()))
 
 
 async def update_person(database: Database, person_id: UUID, changes: PersonUpdate) -> Person:
     """Change a person; the last admin stays one."""
     parameters = changes.parameters(person_id=str(person_id))
-    return Person.model_validate(await database.rpc("update_person", parameters))
+    return Person.model_validate(await database.write("update_person", parameters))
 
 
 async def create_guardian(database: Database, guardian: GuardianCreation) -> Guardian:
     """Enter a guardian of a student."""
-    return Guardian.model_validate(await database.rpc("create_guardian", guardian.parameters()))
+    return Guardian.model_validate(await database.write("create_guardian", guardian.parameters()))
 
 
 async def update_guardian(database: Database, guardian_id: UUID, changes: GuardianUpdate) -> Guardian:
     """Change a guardian; making one primary makes the others not."""
     parameters = changes.parameters(guardian_id=str(guardian_id))
-    return Guardian.model_validate(await database.rpc("update_guardian", parameters))
+    return Guardian.model_validate(await database.write("update_guardian", parameters))

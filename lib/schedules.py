@@ -111,7 +111,7 @@ async def generate_sessions(
         Invalid: as ``preview_sessions``. The rest is the database's.
     """
     inputs, planned = await _plan(database, match_id, request)
-    answer = await database.rpc("generate_sessions", _parameters(inputs, planned, request))
+    answer = await database.write("generate_sessions", _parameters(inputs, planned, request))
     viewer = viewer_timezone(answer, timezone)
     sessions = [session_seen_from(viewer, each) for each in answer["sessions"]]
     return Generated.model_validate({**answer, "sessions": sessions})
@@ -121,7 +121,7 @@ async def add_extra_session(
     database: Database, match_id: UUID, request: ExtraSessionRequest, timezone: str | None
 ) -> Session:
     """Add one session by hand."""
-    answer = await database.rpc("add_extra_session", request.parameters(match_id=str(match_id)))
+    answer = await database.write("add_extra_session", request.parameters(match_id=str(match_id)))
     return session_seen_from(viewer_timezone(answer, timezone), answer["session"])
 
 

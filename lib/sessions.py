@@ -128,7 +128,7 @@ async def tutor_update_session(
     database: Database, session_id: UUID, update: StatusUpdate, timezone: str | None
 ) -> SessionResult:
     """Set what became of a session. Credits, audit and events follow in the same transaction."""
-    answer = await database.rpc("tutor_update_session", update.parameters(session_id=str(session_id)))
+    answer = await database.write("tutor_update_session", update.parameters(session_id=str(session_id)))
     return SessionResult(session=_seen(answer, timezone), changed=answer["changed"])
 
 

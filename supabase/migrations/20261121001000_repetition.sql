@@ -81,7 +81,8 @@ begin
                            jsonb_build_object('field', 'Idempotency-Key'));
   end if;
   if not pg_try_advisory_xact_lock(hashtextextended(v_caller_id::text || p_idempotency_key, 0)) then
-    perform private.refuse(409, 'still_running', 'The same request is still being carried out; ask again shortly.');
+    perform private.refuse(409, 'still_running', 'The same request is still being carried out; ask again shortly.',
+                           jsonb_build_object('retry_after', 1));
   end if;
   select * into v_kept from private.answers
    where caller_id = v_caller_id and idempotency_key = p_idempotency_key
