@@ -1,20 +1,20 @@
 """Whatever people do at the same moment, nobody waits for somebody who waits for them."""
 
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from random import Random
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import pytest
 from psycopg.types.json import Jsonb
 
-from tests.database import Database
+from tests.database import Database, Refused
 from tests.house import ENGLISH, HARRIET, IELTS, MATHEMATICS, NADIA, PHYSICS, Match, Person
 from tests.plans import commit, generate, planned, sell
 from tests.proof.clients import Clients, split
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 MATCHES = (MATHEMATICS, ENGLISH, PHYSICS, IELTS)
 STATUSES = ("done", "no_show_student", "no_show_tutor", "in_progress", "rescheduled", "cancelled", "scheduled")
@@ -180,3 +180,133 @@ def test_the_end_of_a_match_and_everything_else_about_it(database_url: str, chan
                 "select count(*) from public.sessions where match_id = %s and status in ('scheduled', 'rescheduled')"
             )
             assert house.value(to_come, match_id) == 0
+
+
+# --- each pair, held against each other ---------------------------------------------------------------------------
+
+PAUSES = ("requests", "matches", "profiles", "sessions", "packages", "credit_ledger")
+
+# An action that sets lk.pause waits here, after it has written to the table and before any other trigger.
+PAUSE = """
+    create function private.pause() returns trigger language plpgsql as $$
+    begin
+      if current_setting('lk.pause', true) = tg_table_name then
+        perform pg_advisory_xact_lock_shared(1);
+      end if;
+      return null;
+    end $$
+"""
+
+
+class Held:
+    """A house in which one action can be held in the middle while another runs; both are then taken back."""
+
+    def __init__(self, house: Database) -> None:
+        self.house = house
+        house.run(PAUSE)
+        for table in PAUSES:
+            house.run(
+                f"create trigger a_pause after insert or update on public.{table}"
+                " for each statement execute function private.pause()"
+            )
+        (window,) = house.rows("select start_date, end_date from public.packages where id = %s", ENGLISH.package_id)
+        self.second_package = sell(house, ENGLISH.request_id, *window)
+        self.sessions = generate(house, ENGLISH.id, ENGLISH.package_id)["sessions"]
+        house.call(NADIA, "update_package", p_package_id=ENGLISH.package_id, p_tier_sessions=12)
+        generate(house, IELTS.id, IELTS.package_id)
+        house.set_clock("2026-03-11T09:00:00+00:00")
+        self._status(1, "done")(house)
+        # More dates for the package to be filled with.
+        house.call(NADIA, "update_package", p_package_id=ENGLISH.package_id, p_end_date="2026-04-20")
+        inputs, plan = planned(house, ENGLISH.id, ENGLISH.package_id)
+        month = {
+            "match_id": str(ENGLISH.id),
+            "package_id": str(self.second_package),
+            "fingerprint": planned(house, ENGLISH.id, self.second_package)[0].fingerprint,
+            "occurrences": [
+                {"start_utc": each["scheduled_start_utc"], "end_utc": each["scheduled_end_utc"]}
+                for each in self.sessions[3:]
+            ],
+        }
+        extra = {"p_match_id": ENGLISH.id, "p_reason": "more", "p_package_id": ENGLISH.package_id}
+        self.actions: dict[str, Callable[[Database], Any]] = {
+            "complete the second": self._status(2, "done"),
+            "complete the fourth": self._status(4, "done"),
+            "reopen the first": self._status(1, "in_progress"),
+            "cancel the fourth": self._status(4, "cancelled"),
+            "add one at the time of the fourth": self._call(
+                "add_extra_session", p_start_utc=self.sessions[3]["scheduled_start_utc"], **extra
+            ),
+            "add one at another time": self._call("add_extra_session", p_start_utc="2026-03-21 10:00Z", **extra),
+            "fill the package": lambda db: commit(db, inputs, plan, p_fill=True, p_allow_partial=True),
+            "run the month": self._call("generate_month", p_plans=Jsonb([month]), p_allow_partial=True),
+            "charge the first to the other package": self._call(
+                "move_session_to_package",
+                p_session_id=self.sessions[0]["id"],
+                p_package_id=self.second_package,
+                p_reason="mixed up",
+            ),
+            "end the match": self._call("end_match", p_match_id=ENGLISH.id, p_reason="moving"),
+            "raise the tier": self._call("update_package", p_package_id=ENGLISH.package_id, p_tier_sessions=20),
+            "change the link": self._call("update_match", p_match_id=ENGLISH.id, p_meet_link=""),
+            "rename the request": self._call("update_request", p_request_id=ENGLISH.request_id, p_subject="Essays"),
+            "sell the next package": self._call("renew_package", p_package_id=ENGLISH.package_id, p_create=True),
+            "rename the tutor": self._call("update_person", p_person_id=HARRIET.id, p_display_name="H. Cole"),
+            "enter a guardian": self._call(
+                "create_guardian",
+                p_student_id=ENGLISH.student.id,
+                p_name="Aunt",
+                p_timezone="UTC",
+                p_phone="+447700900199",
+            ),
+        }
+
+    def _call(self, function: str, **arguments: Any) -> Callable[[Database], Any]:  # noqa: ANN401
+        return lambda db: db.call(NADIA, function, **arguments)
+
+    def _status(self, number: int, status: str) -> Callable[[Database], Any]:
+        session_id = self.sessions[number - 1]["id"]
+        return self._call("tutor_update_session", p_session_id=session_id, p_status=status, p_reason="so")
+
+    def waits(self, client: Database) -> bool:
+        """Whether that client waits for a lock at this moment."""
+        pid = client.connection.info.backend_pid
+        query = "select wait_event_type is not distinct from 'Lock' from pg_stat_activity where pid = %s"
+        return self.house.value(query, pid)
+
+
+def taken_back(client: Database, action: Callable[[Database], Any]) -> None:
+    """Run an action, whether it is refused or not, and undo it; a deadlock is raised."""
+    try:
+        with client.connection.transaction(force_rollback=True):
+            action(client)
+    except Refused:
+        pass
+
+
+def test_every_action_lets_every_other_finish_wherever_it_is_held(database_url: str) -> None:
+    house = Database.open(database_url)
+    held = Held(house)
+    first, second = Database.open(database_url), Database.open(database_url)
+    pairs = 0
+    with house.connection, first.connection, second.connection, ThreadPoolExecutor(2) as threads:
+        for table, (held_name, action) in product(PAUSES, held.actions.items()):
+            first.run("select set_config('lk.pause', %s, false)", table)
+            for name, other in held.actions.items():
+                house.run("select pg_advisory_lock(1)")
+                try:
+                    one = threads.submit(taken_back, first, action)
+                    while not (one.done() or held.waits(first)):
+                        pass
+                    if one.done():
+                        break  # it writes nothing there
+                    two = threads.submit(taken_back, second, other)
+                    while not (two.done() or held.waits(second)):
+                        pass
+                finally:
+                    house.run("select pg_advisory_unlock(1)")
+                for running in (one, two):
+                    error = running.exception()
+                    assert error is None, f"{held_name}, held at {table}, and {name}: {error}"
+                pairs += 1
+    assert pairs > 300
