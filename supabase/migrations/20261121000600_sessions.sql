@@ -289,6 +289,10 @@ begin
     new.is_delayed := false;
     new.started_at := null;
     new.started_by := null;
+    if new.status = old.status
+       and (old.status = 'rescheduled' or (old.status = 'in_progress' and new.scheduled_start_utc > new.updated_at)) then
+      new.status := 'scheduled';  -- whoever gives a parked or a begun session a time to come, schedules it
+    end if;
   end if;
   if new.status <> old.status then
     new.status_set_by := new.updated_by_role;

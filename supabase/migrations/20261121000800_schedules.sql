@@ -208,7 +208,10 @@ begin
   if p_fingerprint is distinct from private.plan_inputs(v_match, v_package, p_from_date) ->> 'fingerprint'
      or (p_expected_plan_hash is not null and p_expected_plan_hash is distinct from p_plan_hash)
      or cardinality(v_slots) > v_needed
-     or exists (select from unnest(v_slots) as slot where lower(slot) < private.now()) then
+     or exists (select from unnest(v_slots) as slot
+                 where lower(slot) < private.now()
+                    -- No zone is more than a day away from UTC; the exact dates are Python's affair.
+                    or lower(slot) not between v_package.start_date - 1 and v_package.end_date + 2) then
     perform private.refuse(409, 'plan_changed', 'What the plan was made from has changed; preview it again.');
   end if;
   perform private.slots_of(p_occurrences, coalesce((v_match.schedule_pattern ->> 'duration_mins')::integer, 0));

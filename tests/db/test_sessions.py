@@ -319,7 +319,7 @@ def test_an_edit_without_a_reason_of_its_own_does_not_repeat_the_last_one(db: Da
     update(db, NADIA, session_id, "rescheduled", reason="Flu.")
     move(db, session_id, START + 24 * HOUR)
     assert db.value("select reason from public.session_moves where session_id = %s", session_id) is None
-    db.run("update public.sessions set status = 'scheduled', status_reason = 'Well again.' where id = %s", session_id)
+    db.run("update public.sessions set status = 'done', status_reason = 'Well again.' where id = %s", session_id)
     db.run("update public.sessions set status = 'cancelled' where id = %s", session_id)
     reasons = db.rows("select reason from public.audit_logs where entity_id = %s order by id", session_id)
     assert reasons == [("Flu.",), (None,), ("Well again.",), (None,)]
@@ -336,6 +336,22 @@ def test_a_parked_session_given_a_time_and_scheduled_at_once_is_one_move(db: Dat
     )
     assert audit(db, session_id) == [("session_rescheduled", "studio", None)]
     assert events(db, session_id) == ["session.rescheduled"]
+
+
+def test_a_parked_session_given_only_a_time_is_scheduled_again(db: Database) -> None:
+    session_id = lesson(db, status="rescheduled")
+    move(db, session_id, START + HOUR)
+    assert column(db, session_id, "status") == "scheduled"
+    assert events(db, session_id) == ["session.rescheduled"]
+
+
+def test_a_session_begun_is_scheduled_again_by_a_time_to_come_and_goes_on_by_a_later_end(db: Database) -> None:
+    session_id = lesson(db, status="in_progress")
+    db.set_clock(START + timedelta(minutes=10))
+    move(db, session_id, START, length=2 * HOUR)
+    assert column(db, session_id, "status") == "in_progress"
+    move(db, session_id, START + 24 * HOUR)
+    assert column(db, session_id, "status") == "scheduled"
 
 
 def test_an_edit_of_time_and_outcome_tells_of_both(db: Database) -> None:
