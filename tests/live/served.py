@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import datetime
-from typing import Self
+from typing import Any, Self, TypeAlias, cast
 
 import httpx
 from psycopg import sql
@@ -11,6 +11,8 @@ from supabase import Client, ClientOptions, create_client
 
 from tests.database import Database
 from tests.house import Person
+
+Row: TypeAlias = dict[str, Any]
 
 TIMEOUT = 60
 """Seconds; nothing measures here, and a busy machine fails no test."""
@@ -67,6 +69,13 @@ class ServedHouse:
     def supabase(self, who: Person | str) -> Client:
         """The Data API, with this person's token."""
         return self.visit(who).supabase
+
+    def rows(self, who: Person | str, table: str, columns: str = "*", **equal: object) -> list[Row]:
+        """What the Data API shows this person of a table; ordered by id, where there is one."""
+        query = self.supabase(who).table(table).select(columns)
+        for column, value in equal.items():
+            query = query.eq(column, value)
+        return sorted(cast("list[Row]", query.execute().data), key=lambda row: row.get("id", 0))
 
     def set_clock(self, reads: str | datetime | None) -> None:
         """Move the database's clock; the next test finds it at `tests.house.NOW` again."""
