@@ -14,12 +14,9 @@ pytestmark = pytest.mark.live
 
 PATTERN: Row = {"timezone": "America/New_York", "days": [3, 6], "time": "10:00", "duration_mins": 60}
 """Of the mathematics match, as seeded."""
-MATHEMATICS_STARTS = [
-    f"2026-{each}:00:00Z"
-    for each in (
-        *("03-04T15", "03-07T15"),  # New York's clocks change on the 8th
-        *("03-14T14", "03-18T14", "03-21T14", "03-25T14", "03-28T14", "04-01T14"),  # the tutor is away on the 11th
-    )
+# New York's clocks change on 8 March; the tutor is away on the 11th.
+MATHEMATICS_STARTS = [f"2026-{day}T15:00:00Z" for day in ("03-04", "03-07")] + [
+    f"2026-{day}T14:00:00Z" for day in ("03-14", "03-18", "03-21", "03-25", "03-28", "04-01")
 ]
 
 
@@ -149,10 +146,8 @@ def test_times_are_shown_in_another_zone_on_request(house: ServedHouse, lessons:
     assert page["sessions"][0]["start_local"] == "2026-03-04T20:30:00+05:30"
     one = answer(student.get(f"/sessions/{lessons[0]['id']}", params={"tz": "Europe/London"}))
     assert (one["timezone"], one["start_local"]) == ("Europe/London", "2026-03-04T15:00:00Z")
-    assert (
-        one | {"timezone": "Asia/Kolkata"} | {each: page["sessions"][0][each] for each in ("start_local", "end_local")}
-        == (page["sessions"][0])
-    )
+    in_kolkata = page["sessions"][0]
+    assert {name for name in one if one[name] != in_kolkata[name]} == {"timezone", "start_local", "end_local"}
 
 
 def test_filters_narrow_the_list_to_what_they_say(house: ServedHouse) -> None:
