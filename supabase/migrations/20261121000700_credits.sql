@@ -235,9 +235,14 @@ declare
   v_package public.packages;
 begin
   select * into v_package from public.packages
-   where id = p_package_id and (v_is_admin or student_user_id = v_caller_id);
+   where id = p_package_id
+     and (v_is_admin or student_user_id = v_caller_id
+          or request_id in (select request_id from public.matches where tutor_user_id = v_caller_id));
   if not found then
     perform private.refuse(404, 'not_found', 'There is no such package.');
+  end if;
+  if not v_is_admin and v_package.student_user_id <> v_caller_id then
+    perform private.refuse(403, 'not_allowed', 'Only its student and admins read a statement.');
   end if;
   return (
     select jsonb_build_object(

@@ -103,7 +103,7 @@ create_package                     x    401  403  403  403  403  403  403  403  
 update_package                     x    401  403  403  403  403  403  403  403  403  403  ok   x
 renew_package                      x    401  403  403  403  403  403  403  403  403  403  ok   x
 renew_package (only looking)       x    401  403  403  403  403  403  403  403  403  403  ok   x
-get_statement                      x    401  403  404  404  404  403  404  ok   404  404  ok   x
+get_statement                      x    401  403  404  403  404  403  404  ok   404  404  ok   x
 create_holiday                     x    401  403  403  403  403  403  403  403  403  403  ok   x
 update_holiday                     x    401  403  403  403  403  403  403  403  403  403  ok   x
 delete_holiday                     x    401  403  403  403  403  403  403  403  403  403  ok   x
