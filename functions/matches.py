@@ -8,8 +8,10 @@ from functions.callers import AsCallerOnce
 from functions.problems import problems
 from lib import matches
 from lib.matches import (
+    EndedMatch,
     Match,
     MatchCreation,
+    MatchEnd,
     MatchSchedule,
     MatchUpdate,
     RequestCreation,
@@ -48,3 +50,9 @@ async def update_match(database: AsCallerOnce, match_id: UUID, changes: MatchUpd
 async def set_match_schedule(database: AsCallerOnce, match_id: UUID, schedule: MatchSchedule) -> Match:
     """Set the weekly pattern and the Meet link (admin)."""
     return await matches.set_match_schedule(database, match_id, schedule)
+
+
+@router.post("/matches/{match_id}/end", responses=problems(404, 409, body=True))
+async def end_match(database: AsCallerOnce, match_id: UUID, end: MatchEnd) -> EndedMatch:
+    """End a match (admin): its sessions to come and its parked ones are cancelled, its request is open again."""
+    return await matches.end_match(database, match_id, end)

@@ -9,7 +9,7 @@ from functions.callers import AsCaller, AsCallerOnce
 from functions.problems import problems
 from lib import sessions
 from lib.answers import Session
-from lib.sessions import SessionPage, SessionQuery, SessionResult, StatusUpdate
+from lib.sessions import PackageChange, SessionPage, SessionQuery, SessionResult, StatusUpdate
 from lib.zones import Timezone
 
 router = APIRouter(prefix="/api", tags=["Sessions"])
@@ -35,3 +35,11 @@ async def tutor_update_session(
 ) -> SessionResult:
     """Set what became of a session (its tutor, admin). Asked again for the same, it changes nothing."""
     return await sessions.tutor_update_session(database, session_id, update, tz)
+
+
+@router.post("/sessions/{session_id}/package", responses=problems(402, 404, 409, body=True))
+async def move_session_to_package(
+    database: AsCallerOnce, session_id: UUID, change: PackageChange, tz: InZone = None
+) -> SessionResult:
+    """Charge a session to another package of its request (admin). A credit that was taken goes along."""
+    return await sessions.move_session_to_package(database, session_id, change, tz)

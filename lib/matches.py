@@ -7,7 +7,7 @@ from pydantic import Field
 
 from lib.answers import Answer, Participant, Utc
 from lib.database import Database
-from lib.fields import Changes, ClearableMeetLink, Level, MeetLink, Name, Request
+from lib.fields import Changes, ClearableMeetLink, Level, MeetLink, Name, Reason, Request
 from lib.recurrence import SchedulePattern
 
 RequestStatus = Literal["open", "matched", "active", "closed"]
@@ -39,6 +39,13 @@ class Match(Answer):
     meet_link: str | None = Field(examples=["https://meet.google.com/abc-defg-hij"])
     created_at: Utc
     updated_at: Utc
+
+
+class EndedMatch(Answer):
+    """A match that has ended."""
+
+    match: Match
+    cancelled: list[UUID] = Field(description="The sessions that were cancelled with it.")
 
 
 class RequestCreation(Request):
@@ -80,6 +87,12 @@ class MatchSchedule(Request):
     meet_link: ClearableMeetLink | None = Field(default=None, description="Left out: the old one stays.")
 
 
+class MatchEnd(Request):
+    """The end of a match."""
+
+    reason: Reason
+
+
 async def create_request(database: Database, request: RequestCreation) -> TeachingRequest:
     """File a request."""
     return TeachingRequest.model_validate(await database.write("create_request", request.parameters()))
@@ -105,3 +118,8 @@ async def set_match_schedule(database: Database, match_id: UUID, schedule: Match
     """Set the weekly pattern; sessions that exist stay as they are."""
     parameters = schedule.parameters(match_id=str(match_id))
     return Match.model_validate(await database.write("set_match_schedule", parameters))
+
+
+async def end_match(database: Database, match_id: UUID, end: MatchEnd) -> EndedMatch:
+    """End a match and cancel what is still to come of it."""
+    return EndedMatch.model_validate(await database.write("end_match", end.parameters(match_id=str(match_id))))

@@ -99,6 +99,13 @@ class StatusUpdate(Request):
     )
 
 
+class PackageChange(Request):
+    """The package that a session is to be charged to."""
+
+    package_id: UUID = Field(description="Of the same request.")
+    reason: Reason
+
+
 class SessionResult(Answer):
     """A session after an action."""
 
@@ -129,6 +136,14 @@ async def tutor_update_session(
 ) -> SessionResult:
     """Set what became of a session. Credits, audit and events follow in the same transaction."""
     answer = await database.write("tutor_update_session", update.parameters(session_id=str(session_id)))
+    return SessionResult(session=_seen(answer, timezone), changed=answer["changed"])
+
+
+async def move_session_to_package(
+    database: Database, session_id: UUID, change: PackageChange, timezone: str | None
+) -> SessionResult:
+    """Charge a session to another package; a credit that was taken goes along."""
+    answer = await database.write("move_session_to_package", change.parameters(session_id=str(session_id)))
     return SessionResult(session=_seen(answer, timezone), changed=answer["changed"])
 
 

@@ -204,6 +204,20 @@ async def json_only(request: Request) -> None:
         raise WrongContentType
 
 
+def prefers(request: Request, media_type: str, *, over: str) -> bool:
+    """Whether ``Accept`` names ``media_type`` and gives it more weight than ``over`` (RFC 9110 §12.5.1)."""
+    weights = {
+        kind.strip().lower(): _weight(parameters)
+        for kind, _, parameters in (part.partition(";") for part in request.headers.get("accept", "").split(","))
+    }
+    return weights.get(media_type, 0.0) > weights.get(over, 0.0)
+
+
+def _weight(parameters: str) -> float:
+    q = re.search(r"(?:^|;)\s*q=([01](?:\.[0-9]{0,3})?)\s*(?:;|$)", parameters)
+    return float(q[1]) if q else 1.0
+
+
 # --- answers in lines ---------------------------------------------------------------------------------
 
 

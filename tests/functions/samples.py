@@ -151,3 +151,38 @@ schedule_inputs: Mapping[str, Any] = {
     "now": "2026-03-01T00:00:00+00:00",
     "fingerprint": "f1",
 }
+renewal: Mapping[str, Any] = {
+    "proposal": {
+        "request_id": REQUEST,
+        "match_id": MATCH,
+        "tier_sessions": 8,
+        "start_date": "2026-05-01",
+        "end_date": "2026-06-30",
+        "schedule_pattern": dict(PATTERN),
+        "meet_link": MEET,
+    },
+    "renewed_by": None,
+    "package": None,
+}
+entry: Mapping[str, Any] = {
+    "at": "2026-03-31T16:32:10+00:00",
+    "session_id": SESSION,
+    "entry_no": 1,
+    "amount": 1,
+    "sessions_left": 7,
+    "sequence_number": 4,
+    "scheduled_start_utc": "2026-03-31T15:30:00+00:00",
+    "status": "done",
+    "tutor": "Amina Siddiqui",
+    "by_role": "tutor",
+    "by_name": "Amina Siddiqui",
+    "reason": None,
+}
+statement: Mapping[str, Any] = {
+    "package": package,
+    "student": student,
+    "subject": "Mathematics",
+    "level": "GCSE",
+    "entries": [entry],
+    "viewer_timezone": "Europe/London",
+}

@@ -150,6 +150,23 @@ CASES = [
     ),
     Case(
         "POST",
+        f"/packages/{s.PACKAGE}/renew",
+        {"tier_sessions": 12},
+        "renew_package",
+        {"p_package_id": s.PACKAGE, "p_create": False, "p_tier_sessions": 12},
+        s.renewal,
+    ),
+    Case("GET", f"/packages/{s.PACKAGE}/statement", None, "get_statement", {"p_package_id": s.PACKAGE}, s.statement),
+    Case(
+        "POST",
+        f"/matches/{s.MATCH}/end",
+        {"reason": " moving away "},
+        "end_match",
+        {"p_match_id": s.MATCH, "p_reason": "moving away"},
+        {"match": {**s.match, "status": "ended"}, "cancelled": [s.SESSION]},
+    ),
+    Case(
+        "POST",
         "/holidays",
         {"on_date": "2026-03-20", "name": "Eid al-Fitr"},
         "create_holiday",
@@ -218,6 +235,14 @@ CASES = [
         {"status": "done", "notes": "", "expected_version": 1},
         "tutor_update_session",
         {"p_session_id": s.SESSION, "p_status": "done", "p_notes": "", "p_expected_version": 1},
+        {**SEEN, "changed": True},
+    ),
+    Case(
+        "POST",
+        f"/sessions/{s.SESSION}/package",
+        {"package_id": s.OTHER, "reason": "mixed up"},
+        "move_session_to_package",
+        {"p_session_id": s.SESSION, "p_package_id": s.OTHER, "p_reason": "mixed up"},
         {**SEEN, "changed": True},
     ),
 ]
