@@ -146,10 +146,14 @@ begin
   end if;
   perform from public.requests where id = v_package.request_id for update;
   select id into v_successor from public.packages
-   where request_id = v_package.request_id and status = 'active' and start_date > v_package.end_date
+   where request_id = v_package.request_id and status = 'active' and start_date > v_package.start_date
    order by start_date limit 1;
   select * into v_match from public.matches where request_id = v_package.request_id and status <> 'ended';
   v_start := coalesce(p_start_date, v_package.end_date + 1);
+  if v_start <= v_package.start_date then
+    perform private.refuse(422, 'invalid', 'The next package begins after this one does.',
+                           jsonb_build_object('field', 'start_date'));
+  end if;
   v_end := coalesce(p_end_date, case
     when extract(day from v_package.start_date) = 1 and extract(day from v_package.end_date + 1) = 1
       -- Whole months stay whole months, however long the next ones are.
