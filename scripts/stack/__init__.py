@@ -43,6 +43,9 @@ SEEDED = {
     "STUDENT_EMAIL": "student.newyork@lessonkeeper.test",
 }
 
+# In front of lite, and in front of a real PostgREST.
+FUNCTIONS = ("functions", "functions-postgrest")
+
 Say = Callable[[str], None]
 
 
@@ -136,6 +139,11 @@ class Stack:
         self._require_database()
         self._postgres.kill()
         self._start_postgres()
+
+    def crash_functions(self) -> None:
+        """Kill our functions with no warning. Started again, they are at their old addresses."""
+        for name in FUNCTIONS:
+            self._processes.kill(name)
 
     def stop(self) -> None:
         """End every process; the data stays."""

@@ -69,6 +69,12 @@ class Processes:
             end(process, signal.SIGTERM)
         self.forget(name)
 
+    def kill(self, name: str) -> None:
+        """End a program and all it started, without asking."""
+        if process := self._find(name):
+            end(process, signal.SIGKILL)
+        self.forget(name)
+
     def forget(self, name: str) -> None:
         if child := self._children.pop(name, None):
             child.wait()
