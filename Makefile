@@ -7,7 +7,7 @@ stack  := $(python) -m scripts.stack
 ready := .venv/.ready node_modules/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-live test-long up down reset status env lint lock advisors
+.PHONY: help setup demo month test test-live test-long up down reset status env lint lock advisors
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ setup: $(ready) ## install what the other targets need (they do it themselves)
 
 demo: $(ready) ## a month of lessons, told from an empty database
 	@$(python) -m scripts.demo
+
+month: $(ready) ## a month's sessions for every match of the running stack: make month MONTH=2026-03
+	@$(python) -m scripts.month --month '$(MONTH)'
 
 test: $(ready) ## all tests
 	@$(python) -m pytest -m "not long"
