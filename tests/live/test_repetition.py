@@ -1,0 +1,220 @@
+"""`Idempotency-Key` on every writing route, by people who have signed in, on both variants of Supabase."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, LiteralString, NamedTuple
+from uuid import uuid4
+
+import httpx
+import pytest
+from psycopg import sql
+
+from tests.database import Database
+from tests.house import BILAL, ENGLISH, HARRIET, LENA, MATHEMATICS, NADIA, OPEN_REQUEST_ID, Person
+from tests.live.served import ServedHouse
+
+pytestmark = pytest.mark.live
+
+PATTERN = {"timezone": "Europe/London", "days": [1], "time": "09:00"}
+DURING_THE_FIRST = "2026-03-03T17:30:00+00:00"
+"""In the middle of the first English lesson."""
+
+
+class Write(NamedTuple):
+    """A request that changes something, and another body for the same address."""
+
+    method: str
+    path: str
+    body: dict[str, Any] | None
+    another: dict[str, Any] | None
+    who: Person = NADIA
+
+
+def one(house: ServedHouse, query: LiteralString) -> str:
+    return str(house.database.value(query))
+
+
+def english_sessions(house: ServedHouse) -> list[dict[str, Any]]:
+    """The month of English, generated; the clock stands in its first lesson."""
+    answer = house.sign_in(NADIA).post(f"/matches/{ENGLISH.id}/sessions", json={})
+    assert answer.status_code == 201, answer.text
+    house.set_clock(DURING_THE_FIRST)
+    return answer.json()["sessions"]
+
+
+def _holiday(method: str, **body: Any) -> Callable[[ServedHouse], Write]:  # noqa: ANN401
+    def write(house: ServedHouse) -> Write:
+        path = f"/holidays/{one(house, 'select id from public.holidays limit 1')}"
+        return Write(method, path, body or None, {"name": "Another"} if body else None)
+
+    return write
+
+
+def _time_off(method: str, **body: Any) -> Callable[[ServedHouse], Write]:  # noqa: ANN401
+    def write(house: ServedHouse) -> Write:
+        path = f"/time-off/{one(house, 'select id from public.time_off limit 1')}"
+        return Write(method, path, body or None, {"note": "another"} if body else None)
+
+    return write
+
+
+def _status(house: ServedHouse) -> Write:
+    path = f"/sessions/{english_sessions(house)[0]['id']}/status"
+    return Write("POST", path, {"status": "done", "notes": "well"}, {"status": "done", "notes": "badly"}, HARRIET)
+
+
+def _package_of_session(house: ServedHouse) -> Write:
+    session = english_sessions(house)[0]["id"]
+    sold = house.sign_in(NADIA).post(f"/packages/{ENGLISH.package_id}/renew", json={"create": True})
+    body = {"package_id": sold.json()["package"]["id"], "reason": "mixed up"}
+    return Write("POST", f"/sessions/{session}/package", body, body | {"reason": "another"})
+
+
+def _ended(house: ServedHouse) -> Write:
+    english_sessions(house)
+    return Write("POST", f"/matches/{ENGLISH.id}/end", {"reason": "moving away"}, {"reason": "another"})
+
+
+def _post(path: str, body: dict[str, Any], who: Person = NADIA, **another: Any) -> Callable[[ServedHouse], Write]:  # noqa: ANN401
+    return lambda _: Write("POST", path, body, body | another, who)
+
+
+WRITES: dict[str, Callable[[ServedHouse], Write]] = {
+    "update_me": lambda _: Write("PATCH", "/me", {"display_name": "Lena O."}, {"display_name": "Lena"}, LENA),
+    "create_person": _post(
+        "/people",
+        {"email": "new@example.com", "display_name": "New", "timezone": "UTC", "roles": ["tutor", "student"]},
+        display_name="Another",
+    ),
+    "update_person": lambda _: Write("PATCH", f"/people/{LENA.id}", {"phone": "+12025550111"}, {"phone": ""}),
+    "create_guardian": _post(
+        "/guardians",
+        {"student_id": str(LENA.id), "name": "Aunt", "timezone": "UTC", "phone": "+12025550112"},
+        name="Uncle",
+    ),
+    "update_guardian": lambda house: Write(
+        "PATCH",
+        f"/guardians/{one(house, 'select id from public.guardians limit 1')}",
+        {"name": "Aunt"},
+        {"name": "Uncle"},
+    ),
+    "create_request": _post("/requests", {"subject": "Latin"}, LENA, subject="Greek"),
+    "update_request": lambda _: Write("PATCH", f"/requests/{MATHEMATICS.request_id}", {"level": "A"}, {"level": "B"}),
+    "create_match": _post(
+        "/matches",
+        {"request_id": str(OPEN_REQUEST_ID), "tutor_id": str(BILAL.id), "schedule_pattern": PATTERN},
+        tutor_id=str(HARRIET.id),
+    ),
+    "update_match": lambda _: Write(
+        "PATCH",
+        f"/matches/{MATHEMATICS.id}",
+        {"meet_link": ""},
+        {"meet_link": "https://meet.google.com/abc-defg-hij"},
+    ),
+    "set_match_schedule": lambda _: Write(
+        "PUT",
+        f"/matches/{MATHEMATICS.id}/schedule",
+        {"schedule_pattern": PATTERN},
+        {"schedule_pattern": PATTERN | {"time": "10:00"}},
+    ),
+    "end_match": _ended,
+    "create_package": _post(
+        "/packages",
+        {
+            "request_id": str(OPEN_REQUEST_ID),
+            "tier_sessions": 8,
+            "start_date": "2026-03-01",
+            "end_date": "2026-03-31",
+        },
+        tier_sessions=12,
+    ),
+    "update_package": lambda _: Write(
+        "PATCH", f"/packages/{MATHEMATICS.package_id}", {"tier_sessions": 12}, {"tier_sessions": 20}
+    ),
+    "renew_package": _post(f"/packages/{ENGLISH.package_id}/renew", {"create": True}, tier_sessions=12),
+    "create_holiday": _post("/holidays", {"on_date": "2026-12-25", "name": "Christmas"}, name="Another"),
+    "update_holiday": _holiday("PATCH", name="Founder's Day"),
+    "delete_holiday": _holiday("DELETE"),
+    "create_time_off": _post(
+        "/time-off", {"user_id": str(LENA.id), "starts_on": "2026-07-01", "ends_on": "2026-07-02"}, note="sea"
+    ),
+    "update_time_off": _time_off("PATCH", note="sea"),
+    "delete_time_off": _time_off("DELETE"),
+    "generate_sessions": _post(f"/matches/{ENGLISH.id}/sessions", {}, allow_partial=True),
+    "add_extra_session": _post(
+        f"/matches/{MATHEMATICS.id}/sessions/extra",
+        {"start_utc": "2026-03-10T12:00:00Z", "reason": "make-up"},
+        reason="another",
+    ),
+    "tutor_update_session": _status,
+    "move_session_to_package": _package_of_session,
+}
+
+
+def send(house: ServedHouse, write: Write, key: str, **options: Any) -> httpx.Response:  # noqa: ANN401
+    options = {"json": write.body} | options if write.body is not None else options
+    return house.sign_in(write.who).request(write.method, write.path, headers={"Idempotency-Key": key}, **options)
+
+
+def everything(database: Database) -> str:
+    """A digest of every row that a call could have left."""
+    tables = database.rows("select tablename from pg_tables where schemaname = 'public' order by 1")
+    rows = sql.SQL(" || ").join(
+        sql.SQL("coalesce((select string_agg(t::text, '' order by t::text) from {} t), '')").format(
+            sql.Identifier("public", name)
+        )
+        for (name,) in tables
+    )
+    events = sql.SQL("(select count(*)::text from private.outbox_events)")
+    return database.connection.execute(sql.SQL("select md5({} || {})").format(rows, events)).fetchall()[0][0]
+
+
+def test_every_route_that_takes_a_key_is_tried(house: ServedHouse) -> None:
+    paths = house.anybody.get("/openapi.json").json()["paths"]
+    operations = [operation for methods in paths.values() for operation in methods.values()]
+    takes_a_key = {
+        each["operationId"]
+        for each in operations
+        if any(parameter["name"] == "Idempotency-Key" for parameter in each.get("parameters", ()))
+    }
+    assert takes_a_key == set(WRITES)
+
+
+@pytest.mark.parametrize("operation", WRITES)
+def test_the_same_request_again_gets_the_same_answer_and_writes_nothing(house: ServedHouse, operation: str) -> None:
+    write, key = WRITES[operation](house), str(uuid4())
+    before = everything(house.database)
+    first = send(house, write, key)
+    assert first.status_code in (200, 201), first.text
+    after = everything(house.database)
+    assert after != before, "the first call writes"
+
+    again = send(house, write, key)
+    assert (again.status_code, again.json()) == (first.status_code, first.json())
+    assert everything(house.database) == after
+
+    other = send(house, write, key, **({"json": write.another} if write.another else {"params": {"again": "1"}}))
+    assert (other.status_code, other.json()["code"]) == (422, "key_reused")
+    assert everything(house.database) == after
+
+
+def test_many_at_once_under_one_key_write_once(house: ServedHouse) -> None:
+    write, key = WRITES["create_request"](house), str(uuid4())
+    house.sign_in(write.who)
+    with ThreadPoolExecutor(8) as threads:
+        sending = [threads.submit(send, house, write, key) for _ in range(24)]
+        answers = [each.result() for each in sending]
+    done = [answer for answer in answers if answer.status_code == 201]
+    sent_away = [answer for answer in answers if answer.status_code != 201]
+    assert len({answer.json()["id"] for answer in done}) == 1
+    assert {answer.json()["code"] for answer in sent_away} <= {"still_running"}
+    assert {answer.headers["Retry-After"] for answer in sent_away} <= {"1"}
+    assert house.database.value("select count(*) from public.requests where subject = 'Latin'") == 1
+
+
+def test_a_refusal_is_asked_again(house: ServedHouse) -> None:
+    write, key = WRITES["create_holiday"](house), str(uuid4())
+    holiday = house.sign_in(NADIA).post("/holidays", json=write.body).json()
+    assert send(house, write, key).json()["code"] == "already_exists"
+    house.sign_in(NADIA).delete(f"/holidays/{holiday['id']}")
+    assert send(house, write, key).status_code == 201
