@@ -22,9 +22,7 @@ class Visit:
     """Somebody who has signed in: `functions` with the bearer, `supabase` for the Data API."""
 
     def __init__(self, env: Mapping[str, str], open_until: ExitStack, email: str, password: str) -> None:
-        connections = open_until.enter_context(httpx.Client(timeout=TIMEOUT))
-        options = ClientOptions(auto_refresh_token=False, persist_session=False, httpx_client=connections)
-        self.supabase = create_client(env["SUPABASE_URL"], env["SUPABASE_PUBLISHABLE_KEY"], options)
+        self.supabase = supabase_of(env, open_until)
         answer = self.supabase.auth.sign_in_with_password({"email": email, "password": password})
         assert answer.session
         self.token = answer.session.access_token
@@ -56,11 +54,12 @@ class ServedHouse:
         return self.env["FUNCTIONS_URL"] + "/api"
 
     def visit(self, who: Person | str, password: str | None = None) -> Visit:
-        """Somebody signed in, by person or e-mail; the same visit for the rest of the run."""
-        email = who if isinstance(who, str) else who.email
-        if email not in self._visits:
-            self._visits[email] = Visit(self.env, self._open, email, password or self.env["SEED_PASSWORD"])
-        return self._visits[email]
+        """Somebody signed in: a person of the seed once for the whole run, anybody else by e-mail each time."""
+        if isinstance(who, Person) and who.email in self._visits:
+            return self._visits[who.email]
+        email = who.email if isinstance(who, Person) else who
+        visit = Visit(self.env, self._open, email, password or self.env["SEED_PASSWORD"])
+        return self._visits.setdefault(email, visit) if isinstance(who, Person) else visit
 
     def sign_in(self, who: Person | str) -> httpx.Client:
         """Our functions (`client.get("/sessions")`), with this person's token."""
@@ -77,6 +76,18 @@ class ServedHouse:
             query = query.eq(column, value)
         return sorted(cast("list[Row]", query.execute().data), key=lambda row: row.get("id", 0))
 
+    def sign_up(self, email: str, **metadata: str) -> str:
+        """A sign-up with supabase-py, the seed's password and whatever is claimed; returns the id in Supabase Auth."""
+        claims: Any = {"email": email, "password": self.env["SEED_PASSWORD"], "options": {"data": metadata}}
+        answer = supabase_of(self.env, self._open).auth.sign_up(claims)
+        assert answer.user
+        assert answer.session is None, "an address has to be confirmed first"
+        return answer.user.id
+
+    def confirm(self, email: str) -> None:
+        """What the link in the mail does, for which there is no mail here."""
+        self.database.run("update auth.users set email_confirmed_at = now() where email = lower(%s)", email)
+
     def set_clock(self, reads: str | datetime | None) -> None:
         """Move the database's clock; the next test finds it at `tests.house.NOW` again."""
         self.database.set_clock(reads)
@@ -86,6 +97,13 @@ def functions_of(env: Mapping[str, str], token: str | None = None) -> httpx.Clie
     """A client of our functions, with a bearer token or without."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     return httpx.Client(base_url=env["FUNCTIONS_URL"] + "/api", headers=headers, timeout=TIMEOUT)
+
+
+def supabase_of(env: Mapping[str, str], open_until: ExitStack) -> Client:
+    """A client of Supabase that nobody has signed in with."""
+    connections = open_until.enter_context(httpx.Client(timeout=TIMEOUT))
+    options = ClientOptions(auto_refresh_token=False, persist_session=False, httpx_client=connections)
+    return create_client(env["SUPABASE_URL"], env["SUPABASE_PUBLISHABLE_KEY"], options)
 
 
 class Snapshot:
