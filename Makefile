@@ -47,7 +47,7 @@ env: $(ready) ## addresses and keys as shell assignments, for eval
 lint: $(ready) ## ruff and pyright
 	@$(python) -m ruff format --check .
 	@$(python) -m ruff check .
-	@npx --no-install pyright
+	@node_modules/.bin/pyright
 
 advisors: $(ready) ## Supabase's own advisors against the running stack
 	@$(stack) advisors

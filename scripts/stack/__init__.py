@@ -14,7 +14,7 @@ import json
 import os
 import sys
 import tomllib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -56,10 +56,14 @@ class Stack:
         name: which one; its state lies in `.stack/<name>/`.
         clock: a time (ISO 8601) at which the database's clock stands still until moved, or None for the real one.
         say: told what happens while it takes time; silent by default.
+
+    Attributes:
+        started: what this object had to start, in order; empty when all of it was running.
     """
 
     def __init__(self, name: str = "dev", clock: str | None = None, say: Say = lambda _: None) -> None:
         self.clock = clock
+        self.started: list[str] = []
         self._say = say
         self._state = State(name)
         self._postgres = Postgres(self._state)
@@ -95,16 +99,16 @@ class Stack:
         Once it stands, `create database x template postgres` works until services are started.
         """
         self._state.lock()
-        if self.current and self._postgres.initialised and not fresh:
-            if not self._postgres.running:
-                self._stop_services()
-                self._start_postgres()
-            return
-        if self._postgres.initialised and not fresh:
-            self._say("Migrations, seed or clock have changed: building the database again.")
         with self._stopping_on_failure():
-            self._throw_away()
             digest = self._digest()
+            if self._state.get("digest") == digest and self._postgres.initialised and not fresh:
+                if not self._postgres.running:
+                    self._stop_services()
+                    self._start_postgres()
+                return
+            if self._postgres.initialised and not fresh:
+                self._say("Migrations, seed or clock have changed: building the database again.")
+            self._throw_away()
             self._build_database()
             self._state.put("digest", digest)
 
@@ -161,14 +165,14 @@ class Stack:
     # --- what others ask ------------------------------------------------------------------------------------
 
     @property
+    def name(self) -> str:
+        """Which one it is."""
+        return self._state.name
+
+    @property
     def running(self) -> bool:
         """Whether database, API and functions are all there."""
         return self._postgres.running and all(self._processes.running(name) for name in ("lite", "functions"))
-
-    @property
-    def current(self) -> bool:
-        """Whether the data was built from the migrations, seed and clock as they are now."""
-        return self._state.get("digest") == self._digest()
 
     def processes(self) -> dict[str, bool]:
         """The recorded processes and whether each still runs."""
@@ -206,6 +210,7 @@ class Stack:
 
     def _start_postgres(self) -> None:
         self._postgres.start(self._wishes("database", self._config["db"]["port"]))
+        self.started.append("postgres")
 
     def _set_authenticator_password(self) -> None:
         with self._postgres.connect() as connection:
@@ -235,11 +240,7 @@ class Stack:
         ]
         if self.clock:
             files.append(MOVABLE_CLOCK)
-        digest = hashlib.sha256(json.dumps([VERSION, self.clock]).encode())
-        for file in files:
-            if file.exists():
-                digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
-        return digest.hexdigest()
+        return _digest_of(files, VERSION, self.clock)
 
     def _throw_away(self) -> None:
         self._stop_services()
@@ -249,38 +250,48 @@ class Stack:
 
     # --- the services ---------------------------------------------------------------------------------------
 
+    def _start(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        environment: Mapping[str, str],
+        answers: Callable[[], bool],
+    ) -> None:
+        self._processes.start(name, command, environment, answers)
+        self.started.append(name)
+
     def _start_lite(self) -> None:
-        if self._processes.running("lite"):
+        if self._runs_from("lite", _digest_of([HERE / "lite.mjs"], json.dumps(self._config))):
             return
         with free_port(self._wishes("api", self._config["api"]["port"])) as port:
-            url = f"http://{HOST}:{port}"
-            self._processes.start(
-                "lite",
-                ["node", HERE / "lite.mjs", "serve"],
-                self._lite_environment(port),
-                _answers(f"{url}/"),
-            )
+            command = ["node", HERE / "lite.mjs", "serve"]
+            self._start("lite", command, self._lite_environment(port), _answers(f"http://{HOST}:{port}/"))
         self._remember_port("api", port)
 
     def _start_functions(self, name: str, api: str, wishes: list[int] | None = None) -> None:
-        if self._processes.running(name):
+        code = sorted(file for folder in ("functions", "lib") for file in (CHECKOUT / folder).rglob("*.py"))
+        if self._runs_from(name, _digest_of(code, self._url(api))):
             return
         with free_port(wishes or self._wishes(name)) as port:
-            self._processes.start(
+            server = ["uvicorn", "functions.main:app", f"--host={HOST}", f"--port={port}", "--no-access-log"]
+            self._start(
                 name,
-                [
-                    sys.executable,
-                    "-m",
-                    "uvicorn",
-                    "functions.main:app",
-                    f"--host={HOST}",
-                    f"--port={port}",
-                    "--no-access-log",
-                ],
+                [sys.executable, "-m", *server],
                 self._functions_environment(api),
                 _answers(f"http://{HOST}:{port}/api/health", status=200),
             )
         self._remember_port(name, port)
+
+    def _runs_from(self, name: str, source: str) -> bool:
+        """Whether a service runs as `source`, a digest, would have it; one started from something else is ended."""
+        sources = self._state.get("sources", {})
+        if self._processes.running(name):
+            if sources.get(name) == source:
+                return True
+            self._say(f"What {name} is made of has changed: starting it again.")
+            self._processes.stop(name)
+        self._state.put("sources", sources | {name: source})
+        return False
 
     def _start_rest(self) -> None:
         if self._processes.running("postgrest"):
@@ -298,7 +309,7 @@ class Stack:
                 "PGRST_SERVER_HOST": HOST,
                 "PGRST_SERVER_PORT": str(port),
             }
-            self._processes.start("postgrest", [program], environment, _answers(f"http://{HOST}:{port}/", status=200))
+            self._start("postgrest", [program], environment, _answers(f"http://{HOST}:{port}/", status=200))
         self._remember_port("postgrest", port)
 
     def _start_gateway(self) -> None:
@@ -313,7 +324,7 @@ class Stack:
                 "secretKey": self._secret_key,
                 "jwtSecret": self._state.secret("jwt"),
             }
-            self._processes.start(
+            self._start(
                 "gateway",
                 ["node", HERE / "gateway.mjs"],
                 {"GATEWAY_SETTINGS": json.dumps(settings)},
@@ -415,6 +426,14 @@ class Stack:
         except BaseException:
             self.stop()
             raise
+
+
+def _digest_of(files: list[Path], *settings: str | None) -> str:
+    digest = hashlib.sha256(json.dumps(settings).encode())
+    for file in files:
+        if file.exists():
+            digest.update(str(file.relative_to(CHECKOUT)).encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def _answers(url: str, status: int | None = None) -> Callable[[], bool]:

@@ -10,10 +10,9 @@ from scripts.stack import Stack, StackError
 
 def up(stack: Stack) -> int:
     """Start what does not run yet; a stack that is up is left alone."""
-    already = stack.running and stack.current
     stack.start_database()
     stack.start_services()
-    print("Already up." if already else "Up.")
+    print("Up." if stack.started else "Already up.")
     _tell(stack)
     return 0
 
@@ -66,8 +65,7 @@ def _tell(stack: Stack) -> None:
         "Sign in as": f"{values['ADMIN_EMAIL']}, {values['TUTOR_EMAIL']}, {values['STUDENT_EMAIL']}",
         "Password": values["SEED_PASSWORD"],
     }
-    for name, value in rows.items():
-        print(f"  {name:12} {value}")
+    print("\n".join(f"  {name:12} {value}" for name, value in rows.items()))
 
 
 def main() -> int:

@@ -42,7 +42,7 @@ class Processes:
             StackError: it ended or stayed silent; the message carries the end of its log.
         """
         log = self._state.log(name)
-        with log.open("wb") as output:
+        with open(log, "wb", opener=_for_owner_only) as output:
             child = subprocess.Popen(
                 command,
                 cwd=CHECKOUT,
@@ -95,6 +95,11 @@ class Processes:
             if process.create_time() == known["started"] and alive(process.pid):
                 return process
         return None
+
+
+def _for_owner_only(path: str, flags: int) -> int:
+    """Logs hold what a mail would have told its reader."""
+    return os.open(path, flags, 0o600)
 
 
 def end(process: psutil.Process, politely: signal.Signals) -> None:
