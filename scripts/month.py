@@ -9,6 +9,7 @@ import argparse
 import getpass
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -222,13 +223,19 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.month", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--month", required=True, help="such as 2026-03")
+    parser.add_argument("--month", required=True, type=_month, metavar="YYYY-MM", help="such as 2026-03")
     parser.add_argument("--skip-conflicts", action="store_true", help="walk past dates on which somebody is busy")
     parser.add_argument("--allow-partial", action="store_true", help="take what fits when a window is too short")
     parser.add_argument("--url", help="where the functions are; left out: the local stack")
     parser.add_argument("--email", help="the admin who signs in; left out: the local stack's")
     parser.add_argument("--stack", default="dev", help="which local stack (default: dev)")
     return parser
+
+
+def _month(text: str) -> str:
+    if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", text):
+        raise argparse.ArgumentTypeError("say which, such as 2026-03")
+    return text
 
 
 def _whom_and_where(choice: argparse.Namespace) -> tuple[Mapping[str, str], str, str]:

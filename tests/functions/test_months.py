@@ -198,6 +198,23 @@ async def test_conflicts_are_sent_for_the_database_to_refuse_or_walked_past(
     assert plan["occurrences"][0]["start_utc"][:10] == ("2026-03-31" if skip else "2026-03-26")
 
 
+def test_the_document_describes_every_kind_of_line(app: FastAPI) -> None:
+    operation = app.openapi()["paths"][f"/api{URL}"]["post"]
+    content = operation["responses"]["200"]["content"]
+    assert list(content) == ["application/x-ndjson"]
+    schemas = app.openapi()["components"]["schemas"]
+    described = {
+        kind: set(schemas[reference.rpartition("/")[2]]["properties"])
+        for kind, reference in content["application/x-ndjson"]["schema"]["discriminator"]["mapping"].items()
+    }
+    assert described == {
+        "progress": {"type", "left"},
+        "match": {"type", "match_id", "package_id", "tutor", "student", "created", "code", "detail"},
+        "summary": set(summary()),
+        "error": {"type", "code", "detail", "retry_after", "request_id"},
+    }
+
+
 # --- time -----------------------------------------------------------------------------------------------
 
 

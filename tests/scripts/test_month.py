@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import httpx
 import pytest
 
-from scripts.month import PAUSE, TRIES, MonthRun, RunError
+from scripts.month import PAUSE, TRIES, MonthRun, RunError, main
 
 Line: TypeAlias = dict[str, Any]
 Answer: TypeAlias = Callable[[], httpx.Response]
@@ -170,3 +170,11 @@ def test_a_kind_of_line_that_is_new_to_it_is_passed_over() -> None:
     functions = Functions(stream({"type": "weather"}, match(1), summary()))
     functions.run.finish()
     assert functions.run.generated == 1
+
+
+@pytest.mark.parametrize("month", ["", "2026-3", "2026-13", "March"])
+def test_it_asks_for_a_month_before_anything_else(capsys: pytest.CaptureFixture[str], month: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--month", month])
+    assert ended.value.code == 2
+    assert "such as 2026-03" in capsys.readouterr().err
