@@ -7,7 +7,7 @@ stack  := $(python) -m scripts.stack
 ready := .venv/.ready node_modules/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo month test test-live test-long up down reset status env lint lock advisors
+.PHONY: help setup demo month test test-live test-long up down reset status env benchmark lint lock advisors
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ status: $(ready) ## what runs, and where
 
 env: $(ready) ## addresses and keys as shell assignments, for eval
 	@$(stack) env
+
+benchmark: $(ready) ## what our functions add to a bare RPC, as ratios
+	@$(python) -m benchmarks.round_trips
 
 lint: $(ready) ## ruff and pyright
 	@$(python) -m ruff format --check .
