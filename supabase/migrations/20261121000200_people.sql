@@ -366,13 +366,17 @@ declare
   v_profile_id uuid;
 begin
   perform private.require_admin();
+  if v_email is null then
+    perform private.refuse(422, 'invalid', 'email must be the address the person will sign in with.',
+                           jsonb_build_object('field', 'email'));
+  end if;
   select profile_id into v_profile_id from public.accounts where email = v_email;
   if v_profile_id is null then
     insert into public.profiles (display_name, timezone) values (p_display_name, p_timezone) returning id into v_profile_id;
     insert into public.accounts (profile_id, email, phone) values (v_profile_id, v_email, nullif(p_phone, ''));
   else
     -- Whoever signed up unasked has no role yet and is taken in; anybody else is here already.
-    perform from public.accounts where profile_id = v_profile_id for update;
+    perform private.lock_people(v_profile_id, v_profile_id);
     if exists (select from public.user_roles where profile_id = v_profile_id) then
       perform private.refuse(409, 'already_exists', 'Somebody with that e-mail address is here already.',
                              jsonb_build_object('person_id', v_profile_id));
@@ -395,7 +399,7 @@ language sql volatile security invoker
 set search_path = '' set timezone = 'UTC'
 return private.create_person(p_email, p_display_name, p_timezone, p_roles, p_phone);
 comment on function public.create_person(text, text, text, public.app_role[], text) is
-  'Admins enter a person, who becomes theirs to sign in as by confirming that e-mail address. Refuses: 401, 403 not_allowed, 409 already_exists.';
+  'Admins enter a person, who becomes theirs to sign in as by confirming that e-mail address. Refuses: 401, 403 not_allowed, 409 already_exists, 422 invalid.';
 grant execute on function
   private.create_person(text, text, text, public.app_role[], text),
   public.create_person(text, text, text, public.app_role[], text) to authenticated;
