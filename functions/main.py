@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 
-from functions import days_off, docs, health, matches, months, packages, people, schedules, sessions
+from functions import days_off, docs, health, imports, matches, months, packages, people, schedules, sessions
 from functions.problems import describe_problems
 from lib import web
 from lib.config import Settings, settings
@@ -22,6 +22,7 @@ _TAGS = [
     {"name": "Matches", "description": "Requests to be taught, and the tutors who take them on."},
     {"name": "Packages", "description": "Prepaid sessions."},
     {"name": "Days off", "description": "Holidays and time off."},
+    {"name": "Import", "description": "A house brought from elsewhere."},
     {"name": "Health", "description": "Whether the service is up."},
 ]
 
@@ -50,7 +51,7 @@ def assemble(config: Settings) -> FastAPI:
         dependencies=[Depends(web.json_only)],
         generate_unique_id_function=lambda route: route.name,
     )
-    for part in (sessions, schedules, months, people, matches, packages, days_off, health, docs):
+    for part in (sessions, schedules, months, people, matches, packages, days_off, imports, health, docs):
         app.include_router(part.router)
     web.install(app, config)
     return app

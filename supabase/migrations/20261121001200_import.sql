@@ -2,11 +2,13 @@
 --
 -- A business that comes from elsewhere brings its people, matches and packages as three tables. `import_house`
 -- enters them through the same functions an admin would call one by one, each line in a savepoint so that
--- every bad line is named and not only the first. All or nothing: with one bad line, or on a dry run,
--- everything is taken back and only the report stays.
+-- every bad line is named and not only the first. All or nothing: one bad line refuses the whole, and a dry run
+-- takes everything back and only the report stays.
 --
--- A line refers to people by e-mail and to requests by student and subject. Lines that are there already are
--- counted as known and change nothing, so that a corrected file can be sent again.
+-- A line refers to people by e-mail and to requests by student and subject; a match takes an open request that is
+-- there, or files one. Lines that are there already are counted as known and change nothing, so that a corrected
+-- file can be sent again. One import runs at a time, and it takes its locks before its first line, because lines
+-- come in any order.
 
 create function private.person_by_email(p_email text, p_role public.app_role, p_field text) returns uuid
 language plpgsql stable
@@ -56,7 +58,12 @@ begin
                 and r.student_user_id = v_student_id and r.subject = v_line.subject) then
     return false;
   end if;
-  v_request_id := (private.create_request(v_line.subject, v_line.level, v_student_id) ->> 'id')::uuid;
+  select id into v_request_id from public.requests
+   where student_user_id = v_student_id and subject = v_line.subject and status = 'open'
+   order by created_at, id limit 1;
+  if not found then
+    v_request_id := (private.create_request(v_line.subject, v_line.level, v_student_id) ->> 'id')::uuid;
+  end if;
   perform private.create_match(v_request_id, v_tutor_id, v_line.schedule_pattern, v_line.meet_link);
   return true;
 end;
@@ -106,13 +113,25 @@ declare
   v_hint text;
 begin
   perform private.require_admin();
+  perform pg_advisory_xact_lock(hashtextextended('lessonkeeper.import', 0));
   if exists (select from unnest(array[p_people, p_matches, p_packages]) as sheet
               where jsonb_typeof(sheet) is distinct from 'array' or jsonb_array_length(sheet) > 2000) then
     perform private.refuse(422, 'invalid', 'people, matches and packages must be lists of at most 2000 lines.');
   end if;
+  perform from public.requests
+    where student_user_id in (
+      select profile_id from public.accounts
+       where email in (select lower(line ->> 'student_email') from jsonb_array_elements(p_matches || p_packages) as line))
+    order by id for update;
+  perform from public.profiles
+    where id in (
+      select profile_id from public.accounts
+       where email in (select lower(line ->> 'email') from jsonb_array_elements(p_people) as line))
+    order by id for no key update;
   begin
     for v_line in
-      select sheet, (value ->> 'line')::integer as number, value - 'line' as content
+      select sheet, value as content,
+             case when value ->> 'line' ~ '^[0-9]{1,9}$' then (value ->> 'line')::integer else ordinality end as number
         from (select 1 as rank, 'people' as sheet, p_people as lines
               union all select 2, 'matches', p_matches
               union all select 3, 'packages', p_packages) as sheets,
@@ -132,6 +151,9 @@ begin
       exception when others then
         get stacked diagnostics v_state = returned_sqlstate, v_code = message_text,
                                 v_detail = pg_exception_detail, v_hint = pg_exception_hint;
+        if v_state !~ '^(PT|22|23)' then
+          raise;  -- a deadlock or a fault of ours is no fault of the line
+        end if;
         if v_state !~ '^PT' then
           -- What Postgres says of a value may show the row; the line's number is enough to find it.
           v_code := 'invalid';
@@ -139,7 +161,7 @@ begin
           v_hint := '';
         end if;
         v_errors := v_errors || (coalesce(nullif(v_hint, ''), '{}')::jsonb || jsonb_build_object(
-          'sheet', v_line.sheet, 'line', v_line.number, 'code', v_code, 'detail', v_detail));
+          'sheet', v_line.sheet, 'line', v_line.number, 'code', v_code, 'message', v_detail));
       end;
     end loop;
     if p_dry_run or v_errors <> '[]' then
@@ -148,8 +170,12 @@ begin
   exception when sqlstate 'LK001' then
     null;  -- the lines are undone, the report is not
   end;
+  if not p_dry_run and v_errors <> '[]' then
+    perform private.refuse(422, 'import_refused', 'Nothing was imported: some lines are not right.',
+                           jsonb_build_object('errors', v_errors));
+  end if;
   return jsonb_build_object(
-    'imported', not p_dry_run and v_errors = '[]', 'dry_run', p_dry_run,
+    'imported', not p_dry_run, 'dry_run', p_dry_run,
     'created', v_created, 'known', v_known, 'errors', v_errors);
 end;
 $$;
@@ -161,6 +187,6 @@ language sql volatile security invoker
 set search_path = '' set timezone = 'UTC'
 return private.import_house(p_people, p_matches, p_packages, coalesce(p_dry_run, true));
 comment on function public.import_house(jsonb, jsonb, jsonb, boolean) is
-  'Admins bring people, matches and packages from elsewhere, all or nothing; every bad line is named. A dry run only reports. Refuses: 401, 403 not_allowed, 422 invalid.';
+  'Admins bring people, matches and packages from elsewhere, all or nothing; every bad line is named. A dry run only reports. Refuses: 401, 403 not_allowed, 422 import_refused, invalid.';
 grant execute on function
   private.import_house(jsonb, jsonb, jsonb, boolean), public.import_house(jsonb, jsonb, jsonb, boolean) to authenticated;

@@ -186,3 +186,10 @@ statement: Mapping[str, Any] = {
     "entries": [entry],
     "viewer_timezone": "Europe/London",
 }
+imported: Mapping[str, Any] = {
+    "imported": False,
+    "dry_run": True,
+    "created": {"people": 0, "matches": 0, "packages": 0},
+    "known": {"people": 0, "matches": 0, "packages": 0},
+    "errors": [],
+}

@@ -228,6 +228,14 @@ CASES = [
         {"p_limit": 50},
         {"sessions": [], "has_more": False, "viewer_timezone": "UTC"},
     ),
+    Case(
+        "POST",
+        "/import",
+        {},
+        "import_house",
+        {"p_people": [], "p_matches": [], "p_packages": [], "p_dry_run": True},
+        s.imported,
+    ),
     Case("GET", f"/sessions/{s.SESSION}", None, "get_session", {"p_session_id": s.SESSION}, SEEN),
     Case(
         "POST",

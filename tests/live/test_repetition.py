@@ -132,6 +132,11 @@ WRITES: dict[str, Callable[[ServedHouse], Write]] = {
         "PATCH", f"/packages/{MATHEMATICS.package_id}", {"tier_sessions": 12}, {"tier_sessions": 20}
     ),
     "renew_package": _post(f"/packages/{ENGLISH.package_id}/renew", {"create": True}, tier_sessions=12),
+    "import_house": _post(
+        "/import",
+        {"people": "email,display_name,timezone,roles\nnew@example.com,New,UTC,tutor\n", "dry_run": False},
+        dry_run=True,
+    ),
     "create_holiday": _post("/holidays", {"on_date": "2026-12-25", "name": "Christmas"}, name="Another"),
     "update_holiday": _holiday("PATCH", name="Founder's Day"),
     "delete_holiday": _holiday("DELETE"),
