@@ -7,6 +7,7 @@ import pytest
 from scripts.stack import Stack
 from tests.database import Database
 from tests.house import NOW
+from tests.laws.lived_in import live_in
 from tests.live.served import ServedHouse, Snapshot
 
 VARIANTS = ("lite", "postgrest")
@@ -47,4 +48,19 @@ def any_house(request: pytest.FixtureRequest, served: Stack, owner: Database) ->
 def house(any_house: ServedHouse, seeded: Snapshot) -> ServedHouse:
     """The house behind each variant, as the seed left it: rows and clock."""
     seeded.restore()
+    return any_house
+
+
+@pytest.fixture(scope="session")
+def lived_in(seeded: Snapshot, owner: Database) -> Snapshot:
+    """The house of the access laws: a month is under way, and every table has rows of several people."""
+    seeded.restore()
+    live_in(owner)
+    return Snapshot(owner)
+
+
+@pytest.fixture
+def busy_house(any_house: ServedHouse, lived_in: Snapshot) -> ServedHouse:
+    """The house behind each variant, in the middle of that month."""
+    lived_in.restore()
     return any_house

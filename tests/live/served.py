@@ -130,6 +130,10 @@ class Snapshot:
                     with connection.cursor().copy(sql.SQL("copy {} from stdin").format(table)) as copy:
                         copy.write(rows)
 
+    def differences(self) -> list[str]:
+        """The tables that do not hold what they held, if any."""
+        return [table.as_string() for table, rows in self._rows if self._copy_out(table) != rows]
+
     def _tables(self) -> list[sql.Identifier]:
         found = self._database.rows(
             "select schemaname, tablename from pg_tables where schemaname = any (%s) order by 1, 2", list(self.SCHEMAS)
