@@ -1,0 +1,400 @@
+"""No two writing functions wait for each other, wherever one of them is stopped half-way.
+
+Two calls deadlock only when each holds what the other still needs. So every call is stopped at every row it locks: a
+gate holds that row, the call waits there with all it took before, another call is let in behind it until it waits too
+or is done, and then the gate opens. A pair that locks in two orders meets itself at some gate. Nothing sleeps: a call
+waits when `pg_stat_activity` says so. Everything is rolled back, so each pair begins in the same house.
+"""
+
+from collections.abc import Callable, Generator, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import Any, LiteralString, NamedTuple, TypeAlias
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from tests.database import Database, Refused, clone
+from tests.house import ENGLISH, HARRIET, IELTS, NADIA, NEWCOMER, OLIVER, OPEN_REQUEST_ID, ZARA, Match, Person
+from tests.plans import commit, generate, planned, sell
+
+Deed: TypeAlias = Callable[[Database], dict[str, Any]]
+Gate: TypeAlias = tuple[LiteralString, object]
+
+MIDWAY = "2026-03-11T09:00:00+00:00"
+PATTERN = {"timezone": "Europe/London", "days": [2, 4], "time": "17:00", "duration_mins": 45}
+WITHOUT_A_LOCK_TO_MEET = {"create_holiday", "create_person (new)"}
+"""What inserts rows that nothing refers to yet."""
+
+
+class House(NamedTuple):
+    """English and IELTS have the same tutor and a month of lessons each; both have a package more, empty."""
+
+    url: str
+    sessions: tuple[UUID, ...]
+    """Of English: done, to be resolved, cancelled and to come."""
+    beside: UUID
+    """A package of English with one extra session."""
+    extra: UUID
+    empty: Mapping[UUID, UUID]
+    """The package in May, by match."""
+    guardian: UUID
+    holiday: UUID
+    time_off: UUID
+
+
+@pytest.fixture(scope="module")
+def house(server: str) -> Iterator[House]:
+    url = clone(server, "locks", "pristine")
+    db = Database.open(url)
+    with db.connection:
+        yield _lived_in(db, url)
+
+
+def _lived_in(db: Database, url: str) -> House:
+    for match in (ENGLISH, IELTS):
+        generate(db, match.id, match.package_id)
+    (window,) = db.rows("select start_date, end_date from public.packages where id = %s", ENGLISH.package_id)
+    may = {"p_start_date": "2026-05-01", "p_end_date": "2026-05-31"}
+    empty = {match.id: sell(db, match.request_id, *window, **may) for match in (ENGLISH, IELTS)}
+    beside = sell(db, ENGLISH.request_id, *window)
+    extra = db.call(
+        NADIA,
+        "add_extra_session",
+        p_match_id=ENGLISH.id,
+        p_start_utc="2026-03-20T07:00:00Z",
+        p_reason="make-up",
+        p_package_id=beside,
+    )
+    rows = db.rows("select id from public.sessions where package_id = %s order by sequence_number", ENGLISH.package_id)
+    done, begun, *_, cancelled = (session_id for (session_id,) in rows)
+    db.set_clock(MIDWAY)
+    db.call(NADIA, "tutor_update_session", p_session_id=done, p_status="done")
+    db.call(NADIA, "tutor_update_session", p_session_id=cancelled, p_status="cancelled", p_reason="ill")
+    db.call(NADIA, "update_person", p_person_id=HARRIET.id, p_roles=["tutor", "admin"])
+    time_off = db.call(NADIA, "create_time_off", p_user_id=HARRIET.id, p_starts_on="2026-06-01", p_ends_on="2026-06-02")
+    return House(
+        url=url,
+        sessions=(done, begun, cancelled),
+        beside=beside,
+        extra=UUID(extra["session"]["id"]),
+        empty=empty,
+        guardian=db.value("select id from public.guardians where student_user_id = %s", OLIVER.id),
+        holiday=db.value("select id from public.holidays limit 1"),
+        time_off=UUID(time_off["time_off"]["id"]),
+    )
+
+
+# --- what is done, and where it may be stopped ------------------------------------------------------------
+
+
+def deeds(house: House) -> dict[str, Deed]:
+    """A call that succeeds, or several, for every writing function; its name is the first word."""
+    done, begun, cancelled = house.sessions
+
+    def call(function: str, who: Person = NADIA, /, **arguments: object) -> Deed:
+        parameters = {f"p_{name}": value for name, value in arguments.items()}
+        return lambda db: db.call(who, function, **parameters)
+
+    def plan(match: Match, package_id: UUID, **options: object) -> Deed:
+        db = Database.open(house.url)
+        with db.connection:
+            inputs, dates = planned(db, match.id, package_id)
+        return lambda db: commit(db, inputs, dates, **options)
+
+    def month(*matches: Match) -> Deed:
+        db = Database.open(house.url)
+        with db.connection:
+            plans = [planned(db, match.id, house.empty[match.id]) for match in matches]
+        return call(
+            "generate_month",
+            plans=[
+                {
+                    "match_id": str(inputs.match_id),
+                    "package_id": str(inputs.package_id),
+                    "fingerprint": inputs.fingerprint,
+                    "occurrences": [
+                        {"start_utc": each.start_utc.isoformat(), "end_utc": each.end_utc.isoformat()}
+                        for each in dates.occurrences
+                    ],
+                }
+                for inputs, dates in plans
+            ],
+        )
+
+    def imported(order: int) -> Deed:
+        db = Database.open(house.url)
+        with db.connection:
+            sold = db.rows(
+                "select email, subject from public.requests join public.accounts on profile_id = student_user_id"
+                " where requests.id = any (%s)",
+                [ENGLISH.request_id, IELTS.request_id],
+            )
+        dates = {"tier_sessions": 8, "start_date": "2026-07-01", "end_date": "2026-07-31"}
+        person = {"display_name": "New", "timezone": "UTC", "roles": ["student"]}
+        latin = {"tutor_email": HARRIET.email, "subject": "Latin"}
+        return call(
+            "import_house",
+            people=[{"email": email} | person for email in (NEWCOMER.email, "new@lessonkeeper.test")][::order],
+            matches=[{"student_email": who.email} | latin for who in (OLIVER, ZARA)][::order],
+            packages=[{"student_email": email, "subject": subject} | dates for email, subject in sold][::order],
+            dry_run=False,
+        )
+
+    def status(session_id: UUID, status: str, who: Person = NADIA, **more: object) -> Deed:
+        return call("tutor_update_session", who, session_id=session_id, status=status, **more)
+
+    return {
+        "update_me": call("update_me", HARRIET, display_name="Harriet"),
+        "create_person (new)": call(
+            "create_person",
+            email="new@lessonkeeper.test",
+            display_name="New",
+            timezone="UTC",
+            roles=["student"],
+        ),
+        "create_person (taken in)": call(
+            "create_person",
+            email=NEWCOMER.email,
+            display_name="New",
+            timezone="UTC",
+            roles=["student"],
+            phone="+12025550111",
+        ),
+        "update_person (newcomer)": call(
+            "update_person", person_id=NEWCOMER.id, display_name="N", phone="+12025550112", roles=["tutor"]
+        ),
+        "update_person (no admin any more)": call(
+            "update_person", person_id=HARRIET.id, display_name="H", roles=["tutor"]
+        ),
+        "update_person (nor the other)": call("update_person", HARRIET, person_id=NADIA.id, is_active=False),
+        "update_person (student)": call(
+            "update_person", person_id=OLIVER.id, timezone="UTC", roles=["student", "tutor"]
+        ),
+        "create_guardian": call(
+            "create_guardian",
+            student_id=OLIVER.id,
+            name="Aunt",
+            timezone="UTC",
+            phone="+12025550113",
+            is_primary=True,
+        ),
+        "update_guardian": call("update_guardian", guardian_id=house.guardian, name="Uncle", is_primary=True),
+        "create_request": call("create_request", OLIVER, subject="Greek"),
+        "update_request": call("update_request", request_id=ENGLISH.request_id, level="A"),
+        "create_match": call("create_match", request_id=OPEN_REQUEST_ID, tutor_id=HARRIET.id, schedule_pattern=PATTERN),
+        "update_match": call("update_match", match_id=ENGLISH.id, meet_link=""),
+        "set_match_schedule": call("set_match_schedule", match_id=ENGLISH.id, schedule_pattern=PATTERN),
+        "end_match (English)": call("end_match", match_id=ENGLISH.id, reason="moving away"),
+        "end_match (IELTS)": call("end_match", match_id=IELTS.id, reason="moving away"),
+        "create_package": call(
+            "create_package",
+            request_id=ENGLISH.request_id,
+            tier_sessions=8,
+            start_date="2026-06-01",
+            end_date="2026-06-30",
+        ),
+        "update_package": call("update_package", package_id=ENGLISH.package_id, tier_sessions=12),
+        "renew_package": call("renew_package", package_id=house.empty[ENGLISH.id], create=True),
+        "create_holiday": call("create_holiday", on_date="2026-12-25", name="Christmas"),
+        "update_holiday": call("update_holiday", holiday_id=house.holiday, name="Feast"),
+        "delete_holiday": call("delete_holiday", holiday_id=house.holiday),
+        "create_time_off": call("create_time_off", user_id=HARRIET.id, starts_on="2026-07-01", ends_on="2026-07-02"),
+        "update_time_off": call("update_time_off", time_off_id=house.time_off, note="sea"),
+        "delete_time_off": call("delete_time_off", time_off_id=house.time_off),
+        "generate_sessions (new)": plan(ENGLISH, house.empty[ENGLISH.id]),
+        "generate_sessions (fill)": plan(ENGLISH, ENGLISH.package_id, p_fill=True),
+        "generate_month (one way)": month(ENGLISH, IELTS),
+        "generate_month (the other)": month(IELTS, ENGLISH),
+        "add_extra_session": call(
+            "add_extra_session",
+            match_id=ENGLISH.id,
+            start_utc="2026-03-21T07:00:00Z",
+            reason="make-up",
+            package_id=house.beside,
+        ),
+        "import_house (one way)": imported(1),
+        "import_house (the other)": imported(-1),
+        "tutor_update_session (done)": status(begun, "done", HARRIET),
+        "tutor_update_session (given back)": status(done, "no_show_tutor", reason="ill"),
+        "tutor_update_session (reopened)": status(cancelled, "scheduled", reason="well again"),
+        "move_session_to_package (there)": call(
+            "move_session_to_package", session_id=done, package_id=house.beside, reason="mixed up"
+        ),
+        "move_session_to_package (back)": call(
+            "move_session_to_package", session_id=house.extra, package_id=ENGLISH.package_id, reason="mixed up"
+        ),
+        "once": call(
+            "once",
+            HARRIET,
+            idempotency_key="k",
+            request_hash="h",
+            function="tutor_update_session",
+            arguments={"p_session_id": str(begun), "p_status": "done"},
+        ),
+    }
+
+
+def gates(house: House) -> list[Gate]:
+    """Every row of this house that a call may lock, and the two locks that are no rows."""
+    rows: list[tuple[LiteralString, list[object]]] = [
+        ("select from public.requests where id = %s for update", [ENGLISH.request_id, IELTS.request_id]),
+        ("select from public.requests where id = %s for update", [OPEN_REQUEST_ID]),
+        ("select from public.matches where id = %s for update", [ENGLISH.id, IELTS.id]),
+        (
+            "select from public.profiles where id = %s for update",
+            [each.id for each in (HARRIET, OLIVER, ZARA, NADIA, NEWCOMER)],
+        ),
+        (
+            "select from public.accounts where profile_id = %s for update",
+            [each.id for each in (HARRIET, OLIVER, NADIA, NEWCOMER)],
+        ),
+        (
+            "select from public.user_roles where profile_id = %s for update",
+            [each.id for each in (HARRIET, OLIVER, NADIA)],
+        ),
+        ("select from public.guardians where id = %s for update", [house.guardian]),
+        ("select from public.holidays where id = %s for update", [house.holiday]),
+        ("select from public.time_off where id = %s for update", [house.time_off]),
+        ("select from public.sessions where id = %s for update", [*house.sessions, house.extra]),
+        (
+            "select from public.packages where id = %s for update",
+            [ENGLISH.package_id, house.beside, *house.empty.values()],
+        ),
+        (
+            "select pg_advisory_xact_lock(hashtextextended(%s, 0))",
+            ["lessonkeeper.admins", "lessonkeeper.import"],
+        ),
+    ]
+    return [(statement, each) for statement, several in rows for each in several]
+
+
+# --- two calls and a gate ---------------------------------------------------------------------------------
+
+
+class Meeting:
+    """Two connections that call, one that holds the gate, and one that watches."""
+
+    def __init__(self, url: str, threads: ThreadPoolExecutor, connections: ExitStack) -> None:
+        def connect() -> Database:
+            return Database(connections.enter_context(psycopg.connect(url, autocommit=True)))
+
+        self._threads = threads
+        self._callers = connect(), connect()
+        self._gate, self._watch = connect(), connect()
+
+    @classmethod
+    @contextmanager
+    def of(cls, url: str) -> Generator["Meeting"]:
+        with ThreadPoolExecutor(2) as threads, ExitStack() as connections:
+            yield cls(url, threads, connections)
+
+    def alone(self, deed: Deed) -> dict[str, Any]:
+        """What the call answers; taken back."""
+        return _taken_back(self._callers[0], deed)
+
+    def stops(self, deed: Deed, gate: Gate) -> bool:
+        """Whether the call waits at the gate."""
+        with self._shut(gate):
+            running = self._begin(0, deed)
+            waits = self._waits(0, running)
+        _outcome(running)
+        return waits
+
+    def meet(self, first: Deed, second: Deed, gate: Gate) -> tuple[str, str]:
+        """Stop the first at the gate, let the second in, open the gate; how each ended."""
+        with self._shut(gate):
+            one = self._begin(0, first)
+            assert self._waits(0, one)
+            other = self._begin(1, second)
+            self._waits(1, other)
+        return _outcome(one), _outcome(other)
+
+    @contextmanager
+    def _shut(self, gate: Gate) -> Generator[None]:
+        statement, key = gate
+        with self._gate.connection.transaction(force_rollback=True):
+            self._gate.connection.execute(statement, (key,))
+            yield
+
+    def _begin(self, number: int, deed: Deed) -> Future[dict[str, Any]]:
+        return self._threads.submit(_taken_back, self._callers[number], deed)
+
+    def _waits(self, number: int, running: Future[dict[str, Any]]) -> bool:
+        """True when the call waits for a lock, False when it is done."""
+        process = self._callers[number].connection.info.backend_pid
+        while not running.done():
+            if self._watch.value(
+                "select wait_event_type is not distinct from 'Lock' from pg_stat_activity where pid = %s", process
+            ):
+                return True
+        return False
+
+
+def _taken_back(db: Database, deed: Deed) -> dict[str, Any]:
+    with db.connection.transaction(force_rollback=True):
+        return deed(db)
+
+
+def _outcome(running: Future[dict[str, Any]]) -> str:
+    """`ok`, the code of a refusal, or the SQLSTATE of what should not have happened."""
+    try:
+        results = running.result().get("results", ())
+    except Refused as refused:
+        return refused.code
+    except psycopg.Error as error:
+        return error.sqlstate or type(error).__name__
+    # A month run tells of a deadlock in a match's result instead of failing.
+    return next((each["detail"] for each in results if each.get("code") == "failed"), "ok")
+
+
+def test_every_writing_function_has_a_deed_that_succeeds(house: House) -> None:
+    db = Database.open(house.url)
+    with db.connection:
+        writing = {
+            name
+            for (name,) in db.rows(
+                "select proname from pg_proc where pronamespace = 'public'::regnamespace and provolatile = 'v'"
+            )
+        }
+    things = deeds(house)
+    assert {name.split()[0] for name in things} == writing
+    with Meeting.of(house.url) as meeting:
+        for name, deed in things.items():
+            answer = meeting.alone(deed)
+            assert answer.get("created") != 0, name
+            assert all(each["created"] for each in answer.get("results", ())), name
+
+
+def test_no_two_writing_functions_wait_for_each_other(house: House) -> None:
+    things, wrong, met = deeds(house), list[str](), 0
+    with Meeting.of(house.url) as meeting:
+        stopped = [(name, gate) for gate in gates(house) for name, deed in things.items() if meeting.stops(deed, gate)]
+        assert set(things) - {name for name, _ in stopped} == WITHOUT_A_LOCK_TO_MEET
+        for first, gate in stopped:
+            for second in things:
+                ends = meeting.meet(things[first], things[second], gate)
+                met += 1
+                if not all(end.isidentifier() and end[0].islower() for end in ends):
+                    wrong.append(f"{first} stopped at {gate}, {second}: {ends}")
+    assert wrong == []
+    assert met >= len(things) ** 2
+
+
+def test_the_proof_sees_two_orders(house: House) -> None:
+    """The same with two statements that do lock in opposite orders."""
+
+    def lock(*people: Person) -> Deed:
+        def deed(db: Database) -> dict[str, Any]:
+            for person in people:
+                db.connection.execute("select from public.profiles where id = %s for update", (person.id,))
+            return {}
+
+        return deed
+
+    one, other = lock(HARRIET, OLIVER), lock(OLIVER, HARRIET)
+    gate: Gate = ("select from public.profiles where id = %s for update", OLIVER.id)
+    with Meeting.of(house.url) as meeting:
+        assert "40P01" in meeting.meet(other, one, gate)
+        assert meeting.meet(one, one, gate) == ("ok", "ok")
