@@ -7,7 +7,7 @@ stack  := $(python) -m scripts.stack
 ready := .venv/.ready node_modules/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo month test test-live test-long up down reset status env benchmark lint lock advisors
+.PHONY: help setup demo month test test-live test-long up down reset status env benchmark lint lock snapshot advisors
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ lint: $(ready) ## ruff and pyright
 
 advisors: $(ready) ## Supabase's own advisors against the running stack
 	@$(stack) advisors
+
+snapshot: $(ready) ## write the schema's snapshot anew, after a change of a migration
+	@$(python) -m pytest -q tests/laws/test_schema_snapshot.py --snapshot-update
 
 lock: $(ready) ## pin and hash every package again, from pyproject.toml and package.json
 	@$(compile) pyproject.toml --output-file requirements.txt

@@ -15,6 +15,7 @@ _numbers = count(1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--snapshot-update", action="store_true", help="write the schema's snapshot anew")
     parser.addoption("--seed", type=int, help="repeat what a failed random test reported as its seed")
 
 
