@@ -25,6 +25,7 @@ create table public.credit_ledger (
   actor_role public.actor_role not null,
   reason text,
   created_at timestamptz not null default private.now(),
+  recorded_no bigint not null generated always as identity,
   primary key (session_id, entry_no),
   constraint credit_ledger_starts_at_one check (entry_no >= 1),
   constraint credit_ledger_names_package unique (session_id, entry_no, package_id),
@@ -37,6 +38,7 @@ comment on table public.credit_ledger is 'Every credit taken and given back. App
 comment on column public.credit_ledger.amount is 'Credits: +1 for odd entries, -1 for even ones.';
 comment on column public.credit_ledger.actor_user_id is 'The person (profiles.id) whose change of the session it was; empty for the clock and Studio.';
 comment on column public.credit_ledger.actor_role is 'In which capacity they made it.';
+comment on column public.credit_ledger.recorded_no is 'The order of the entries of a package: its row is locked when one is written, while times may be equal.';
 comment on constraint credit_ledger_follows_predecessor on public.credit_ledger is 'No gaps: an entry refers to the one before it.';
 comment on constraint credit_ledger_gives_back_what_it_took on public.credit_ledger is 'A credit goes back to the package it was taken from.';
 create index credit_ledger_package on public.credit_ledger (package_id, session_id, entry_no);
@@ -249,10 +251,10 @@ begin
       'package', private.package_document(v_package),
       'student', private.person_card(u), 'subject', r.subject, 'level', r.level,
       'entries', (
-        select coalesce(jsonb_agg(to_jsonb(line) order by line.at, line.session_id, line.entry_no), '[]') from (
+        select coalesce(jsonb_agg(to_jsonb(line) - 'recorded_no' order by line.recorded_no), '[]') from (
           select l.created_at as at, l.session_id, l.entry_no, l.amount,
                  v_package.tier_sessions - v_package.opening_used
-                   - sum(l.amount) over (order by l.created_at, l.session_id, l.entry_no) as sessions_left,
+                   - sum(l.amount) over (order by l.recorded_no) as sessions_left, l.recorded_no,
                  s.sequence_number, s.scheduled_start_utc, s.status, t.display_name as tutor,
                  l.actor_role as by_role,
                  -- A family knows the tutor; who in the office did it is the office's affair.

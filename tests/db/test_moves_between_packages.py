@@ -191,6 +191,16 @@ def test_a_family_reads_the_tutors_name_and_not_the_offices(db: Database) -> Non
     assert office == {db.value("select display_name from public.profiles where id = %s", NADIA.id)}
 
 
+def test_entries_of_one_moment_are_told_in_the_order_they_were_made(db: Database) -> None:
+    sessions = [lesson(db, start=START + number * DAY) for number in range(6)]
+    for session_id in sessions:
+        for status in ("done", "no_show_tutor", "done"):
+            db.call(NADIA, "tutor_update_session", p_session_id=session_id, p_status=status, p_reason="x")
+    told = statement(db, MATHEMATICS.package_id)["entries"]
+    assert [each["session_id"] for each in told] == [str(each) for each in sessions for _ in range(3)]
+    assert [each["sessions_left"] for each in told][:6] == [7, 8, 7, 6, 7, 6]
+
+
 def test_an_edit_in_studio_is_told_without_a_name(db: Database) -> None:
     session_id = lesson(db)
     db.run("update public.sessions set status = 'done' where id = %s", session_id)
