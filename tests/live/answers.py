@@ -29,6 +29,7 @@ def any_problem(response: httpx.Response) -> Row:
     assert document["status"] == response.status_code
     assert document["type"] == f"urn:lessonkeeper:problem:{document['code']}"
     assert document["request_id"] == response.headers["X-Request-Id"]
-    assert ("Retry-After" in response.headers) == (response.status_code in {429, 503})
+    worth_repeating = response.status_code in {429, 503} or document["code"] == "still_running"
+    assert ("Retry-After" in response.headers) == worth_repeating
     assert ("WWW-Authenticate" in response.headers) == (response.status_code == 401)
     return document
