@@ -46,7 +46,8 @@ begin
      and provolatile = 'v' and prorettype = 'jsonb'::regtype and proname <> 'once'
      and has_function_privilege('authenticated', oid, 'execute');  -- we run as the owner, who may call all of them
   if not found or jsonb_typeof(p_arguments) is distinct from 'object' or p_arguments ? 'p_idempotency_key'
-     or exists (select from jsonb_object_keys(p_arguments) as name where name <> all (v_function.proargnames)) then
+     or exists (select from jsonb_object_keys(p_arguments) as name where name <> all (v_function.proargnames))
+     or not p_arguments ?& v_function.proargnames[1:v_function.pronargs - v_function.pronargdefaults] then
     perform private.refuse(422, 'invalid', 'There is no writing function with that name and those arguments.',
                            jsonb_build_object('field', 'function'));
   end if;

@@ -162,6 +162,7 @@ def test_another_persons_call_under_the_same_key_does_not_wait(two: tuple[Databa
         ("create_holiday; drop table public.holidays", EID),
         ("", {}),
         ("create_holiday", EID | {"p_unknown": 1}),
+        ("create_holiday", {"p_name": "a date is missing"}),
         ("create_holiday", {"p_on_date, p_name": 1}),
         ("tutor_update_session", {"p_session_id": str(MATHEMATICS.id), "p_idempotency_key": "inner"}),
     ],
