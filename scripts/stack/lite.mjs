@@ -4,9 +4,13 @@
 //   node lite.mjs serve     serves /rest/v1, /auth/v1 and Studio on 127.0.0.1
 //
 // LITE_SETTINGS: {"database": url, "port": number, "config": the tables of config.toml that lite reads}
+import { dirname } from "node:path";
+import { fileURLToPath } from "node:url";
 import { serve } from "@hono/node-server";
+import { serveStatic } from "@hono/node-server/serve-static";
 import { App } from "@supabase/lite";
 import { createPostgresConnection } from "@supabase/lite/postgres";
+import { Hono } from "hono";
 
 const { database, port, config } = JSON.parse(process.env.LITE_SETTINGS);
 
@@ -35,8 +39,11 @@ if (process.argv[2] === "prepare") {
   await app.ensureSystemSchema();
   await connection.close();
 } else {
-  const fetch = (request, { incoming }) => app.fetch(request, { peerAddress: incoming.socket.remoteAddress ?? null });
-  const server = serve({ fetch, port, hostname: "127.0.0.1" });
+  // Studio's page is the app's, its scripts are files beside it.
+  const site = new Hono()
+    .use("/static/*", serveStatic({ root: dirname(fileURLToPath(import.meta.resolve("@supabase/lite"))) }))
+    .all("*", ({ req, env }) => app.fetch(req.raw, { peerAddress: env.incoming.socket.remoteAddress ?? null }));
+  const server = serve({ fetch: site.fetch, port, hostname: "127.0.0.1" });
   process.on("SIGTERM", () => server.close(() => process.exit(0)) && server.closeAllConnections());
 }
 
