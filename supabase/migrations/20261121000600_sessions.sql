@@ -455,7 +455,8 @@ begin
     elsif v_change.is_delay then
       perform private.record_session_audit('session_delayed', v_change.after, '{}');
       perform private.record_event('session.delayed', 'session', (v_change.after).id,
-                                   private.session_payload(v_change.after), (v_change.after).updated_at);
+        private.session_payload(v_change.after), case (v_change.after).updated_by_role
+          when 'clock' then (v_change.after).scheduled_end_utc else (v_change.after).updated_at end);
     elsif v_change.is_note and not v_change.is_move then
       perform private.record_session_audit('session_notes_updated', v_change.after, '{}');
     end if;

@@ -44,22 +44,22 @@ as $$
 declare
   v_state text;
 begin
-  perform private.move_by_clock(array[p_session_id]);
-  delete from private.sweep_failures where session_id = p_session_id;
-  return true;
-exception
-  when sqlstate 'PT402' then
+  begin
+    perform private.move_by_clock(array[p_session_id]);
+  exception when sqlstate 'PT402' then
     update public.sessions
        set is_delayed = true, version = version + 1, updated_by_user_id = null, updated_by_role = 'clock'
      where id = p_session_id;
-    return true;
+  end;
+  return true;
+exception
   when others then
     get stacked diagnostics v_state = returned_sqlstate;
     insert into private.sweep_failures as f (session_id, failures, retry_at, sqlstate)
     values (p_session_id, 1, private.now() + interval '1 minute', v_state)
     on conflict (session_id) do update
       set failures = f.failures + 1,
-          retry_at = private.now() + least(interval '1 day', interval '1 minute' * power(2, f.failures)),
+          retry_at = private.now() + least(interval '1 day', interval '1 minute' * power(2, least(f.failures, 11))),
           sqlstate = excluded.sqlstate;
     return false;
 end;
@@ -76,14 +76,19 @@ declare
   v_begun_before timestamptz := v_now - (select make_interval(mins => delay_grace_mins) from public.settings);
   v_due public.sessions[];
   v_ids uuid[];
+  v_id uuid;
   v_failed integer := 0;
 begin
+  -- A step into a live status takes its time again, so people come first here too; nothing below waits but for packages.
   with to_start as (
     select s from public.sessions s
+      join public.profiles t on t.id = s.tutor_user_id
+      join public.profiles u on u.id = s.student_user_id
      where s.status = 'scheduled' and s.scheduled_start_utc <= v_begun_before
        and (p_user_id is null or p_user_id in (s.tutor_user_id, s.student_user_id))
        and not exists (select from private.sweep_failures f where f.session_id = s.id and f.retry_at > v_now)
-     order by s.scheduled_start_utc, s.id limit p_limit for update skip locked
+     order by s.scheduled_start_utc, s.id limit p_limit
+       for update of s skip locked for no key update of t, u skip locked
   ), to_complete as (
     select s from public.sessions s
      where s.status = 'in_progress' and not s.is_delayed and s.scheduled_end_utc <= v_now
@@ -91,13 +96,25 @@ begin
        and not exists (select from private.sweep_failures f where f.session_id = s.id and f.retry_at > v_now)
      order by s.scheduled_end_utc, s.id limit p_limit for update skip locked
   )
-  select array_agg(s order by (s).id), array_agg((s).id order by (s).id) into v_due, v_ids
-    from (select s from to_start union all select s from to_complete) as due;
+  select array_agg(s order by due_at, (s).id), array_agg((s).id order by due_at, (s).id) into v_due, v_ids
+    from (select s, (s).scheduled_start_utc as due_at from to_start
+          union all select s, (s).scheduled_end_utc from to_complete) as due;
+  -- Row by row they would be locked in another order than by the sweep beside this one.
+  perform from public.packages
+    where id in (select d.package_id from unnest(v_due) d where d.status = 'in_progress') order by id for update;
   begin
     perform private.move_by_clock(v_ids);
   exception when others then
-    select count(*) filter (where not private.move_one_by_clock(id)) into v_failed from unnest(v_ids) as id;
+    -- Oldest first: the last credit of a package goes to the lesson that ended first, however late the sweep.
+    foreach v_id in array v_ids loop
+      v_failed := v_failed + (not private.move_one_by_clock(v_id))::integer;
+    end loop;
   end;
+  delete from private.sweep_failures where session_id in (
+    select f.session_id from private.sweep_failures f join public.sessions s on s.id = f.session_id
+     where (f.session_id = any (v_ids) and f.retry_at <= v_now)
+        or not (s.status = 'scheduled' or (s.status = 'in_progress' and not s.is_delayed))
+       for update of f skip locked);
   return jsonb_build_object(
     'started', (select count(*) from unnest(v_due) d join public.sessions s using (id)
                  where d.status = 'scheduled' and s.status = 'in_progress'),
