@@ -27,7 +27,7 @@ from tests.house import BILAL, ENGLISH, HARRIET, IELTS, LENA, MATHEMATICS, NADIA
 
 END = START + HOUR
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
-NOTHING = {"started": 0, "completed": 0, "failed": 0, "more": False, "updates": []}
+NOTHING: dict[str, Any] = {"started": 0, "completed": 0, "failed": 0, "more": False, "updates": []}
 
 
 def sweep(db: Database, now: datetime, **options: object) -> dict[str, Any]:
@@ -157,13 +157,12 @@ RECORDED = ("updated_at", "status_changed_at", "created_at", "recorded_at", "id"
 """When something was written down, as opposed to when it holds."""
 
 
-def day(db: Database) -> None:
+def day(db: Database, scarce: UUID) -> None:
     """Lessons begun in time and not, a booking, a package with its last credit for two lessons."""
     lesson(db, ENGLISH, id=UUID(int=1))
     begun(db, lesson(db, id=UUID(int=2)), BILAL)
     booked(db, HARRIET, ZARA, START + 2 * HOUR, id=UUID(int=3), booking_id=UUID(int=3))
     begun(db, booked(db, BILAL, OLIVER, START + HOUR, id=UUID(int=4), booking_id=UUID(int=4)), OLIVER, START + HOUR)
-    scarce = package(db, MATHEMATICS, used=7)
     # The earlier lesson has the greater id: only its end says that the credit is its own.
     begun(db, lesson(db, start=START + 3 * HOUR, package_id=scarce, id=UUID(int=6)), LENA, START + 3 * HOUR)
     begun(db, lesson(db, start=START + 4 * HOUR, package_id=scarce, id=UUID(int=5)), LENA, START + 4 * HOUR)
@@ -189,18 +188,18 @@ def rows_left(db: Database) -> list[tuple[str, list[dict[str, Any]]]]:
     ]
 
 
-def outcome_of(db: Database, sweeps: list[datetime]) -> list[tuple[str, list[dict[str, Any]]]]:
+def outcome_of(db: Database, scarce: UUID, sweeps: list[datetime]) -> list[tuple[str, list[dict[str, Any]]]]:
     with db.connection.transaction(force_rollback=True):
-        day(db)
+        day(db, scarce)
         for now in sweeps:
             sweep(db, now)
         return rows_left(db)
 
 
 def test_a_sweep_that_comes_three_days_late_leaves_the_rows_a_punctual_one_leaves(db: Database) -> None:
-    db.run("update public.settings set sequence_lock = false")
-    punctual = outcome_of(db, [START + number * HOUR for number in range(4, 8)])
-    late = outcome_of(db, [START + 7 * HOUR + 3 * DAY])
+    scarce = package(db, MATHEMATICS, used=7)
+    punctual = outcome_of(db, scarce, [START + number * HOUR for number in range(4, 8)])
+    late = outcome_of(db, scarce, [START + 7 * HOUR + 3 * DAY])
     assert late == punctual
     told = dict(late)
     assert [each["status"] for each in told["public.sessions"]] == [
