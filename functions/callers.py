@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Header, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from lib.auth import verifier
+from lib.auth import service, verifier
 from lib.database import Database, Once
 from lib.errors import Malformed, NotSignedIn
 
@@ -18,6 +18,10 @@ _bearer = HTTPBearer(
     description="The access token of Supabase Auth.",
 )
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+
+_cron_secret = HTTPBearer(
+    auto_error=False, scheme_name="Cron", description="The secret of the scheduler, `CRON_SECRET`."
+)
 
 IdempotencyKey = Annotated[
     str | None,
@@ -59,8 +63,18 @@ async def as_caller_if_signed_in(request: Request, credentials: Credentials) -> 
     return await as_caller(request, credentials)
 
 
+async def as_service(
+    request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(_cron_secret)]
+) -> Database:
+    """The database as a scheduler uses it."""
+    # Read here: a secret may end in a byte that the scheme, for OpenAPI alone, would take for a space.
+    scheme, _space, presented = request.headers.get("authorization", "").partition(" ")
+    return Database(service(presented if scheme.lower() == "bearer" else ""), request.state.request_id)
+
+
 AsCallerOnce = Annotated[Database, Depends(as_caller_once)]
 AsCallerIfSignedIn = Annotated[Database | None, Depends(as_caller_if_signed_in)]
+AsService = Annotated[Database, Depends(as_service)]
 
 
 async def _request_hash(request: Request) -> str:

@@ -4,7 +4,21 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 
-from functions import days_off, docs, health, imports, matches, months, packages, people, schedules, sessions
+from functions import (
+    cron,
+    days_off,
+    docs,
+    health,
+    imports,
+    matches,
+    metrics,
+    months,
+    packages,
+    people,
+    policies,
+    schedules,
+    sessions,
+)
 from functions.problems import describe_problems
 from lib import web
 from lib.config import Settings, settings
@@ -23,8 +37,25 @@ _TAGS = [
     {"name": "Packages", "description": "Prepaid sessions."},
     {"name": "Days off", "description": "Holidays and time off."},
     {"name": "Import", "description": "A house brought from elsewhere."},
+    {"name": "House", "description": "The policies of the house, and how a period went."},
+    {"name": "Cron", "description": "What a scheduler calls, with a secret of its own."},
     {"name": "Health", "description": "Whether the service is up."},
 ]
+_PARTS = (
+    sessions,
+    schedules,
+    months,
+    people,
+    matches,
+    packages,
+    days_off,
+    imports,
+    policies,
+    metrics,
+    cron,
+    health,
+    docs,
+)
 
 
 class Lessonkeeper(FastAPI):
@@ -51,7 +82,7 @@ def assemble(config: Settings) -> FastAPI:
         dependencies=[Depends(web.json_only)],
         generate_unique_id_function=lambda route: route.name,
     )
-    for part in (sessions, schedules, months, people, matches, packages, days_off, imports, health, docs):
+    for part in _PARTS:
         app.include_router(part.router)
     web.install(app, config)
     return app

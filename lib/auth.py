@@ -1,16 +1,18 @@
-"""Bearer token → Caller.
+"""Bearer token → Caller; cron secret → Service.
 
 A token is accepted when its signature holds under a key of the configured project and it is addressed to us:
 ES256 or RS256 with a published key of that very type, audience ``authenticated``, our issuer, not expired, a
 UUID as subject, role ``authenticated``. HS256 is accepted only where the shared secret is configured, which
 is a local stack. The algorithm in a token's header chooses among these and nothing more, so a public key is
 never used as a shared secret. Nothing here asks Supabase about the caller: roles are rows, and row-level
-security reads them.
+security reads them. A scheduler is no person: it proves itself with the cron secret, and then the project's
+secret key speaks, for that request alone.
 
 Sources: RFC 8725 (JWT best practices); https://supabase.com/docs/guides/auth/signing-keys
 """
 
 import asyncio
+import hmac
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +35,8 @@ RETRY_SECONDS = 5.0
 """The least time between two looks after one that failed."""
 LEEWAY_SECONDS = 30
 LONGEST_TOKEN = 8192
+_UNTIL_SET_UP = 300
+"""Seconds after which to look again whether somebody has set what was missing."""
 
 _AUDIENCE = "authenticated"
 _ROLE = "authenticated"
@@ -46,6 +50,23 @@ class Caller:
 
     id: UUID
     token: str = field(repr=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What Supabase is told: which project, and who."""
+        return {"apikey": settings().supabase_publishable_key, "Authorization": f"Bearer {self.token}"}
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A scheduler that has proven itself. Row-level security does not hold for its key; grants do."""
+
+    key: str = field(repr=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What Supabase is told: the key, and no token, since nobody is signed in."""
+        return {"apikey": self.key}
 
 
 class _JwkSet(BaseModel):
@@ -227,3 +248,24 @@ def verifier() -> Verifier:
     """The verifier of this process, with a client of its own: keys never wait for a free connection."""
     client = httpx.AsyncClient(http2=False, timeout=5.0, limits=httpx.Limits(max_connections=2))
     return verifier_for(settings(), client)
+
+
+def service(presented: str) -> Service:
+    """The scheduler that has sent ``presented`` as its secret.
+
+    Args:
+        presented: as a header holds it: bytes, read as Latin-1. The secret is sent as UTF-8.
+
+    Raises:
+        UpstreamUnavailable: ``not_configured``: no cron secret is set, so nobody can be told from anybody; or, for
+            who knows the secret, there is no secret key to speak with.
+        NotSignedIn: it is not the secret.
+    """
+    config = settings()
+    if config.cron_secret is None:
+        raise UpstreamUnavailable("not_configured", "CRON_SECRET is not set here.", retry_after=_UNTIL_SET_UP)
+    if not hmac.compare_digest(presented.encode("latin-1"), config.cron_secret.get_secret_value().encode()):
+        raise NotSignedIn(detail="Send the cron secret as `Authorization: Bearer …`.")
+    if config.supabase_secret_key is None:
+        raise UpstreamUnavailable("not_configured", "SUPABASE_SECRET_KEY is not set here.", retry_after=_UNTIL_SET_UP)
+    return Service(config.supabase_secret_key.get_secret_value())

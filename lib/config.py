@@ -42,6 +42,9 @@ class Settings(BaseSettings):
         default=45.0, gt=0, le=600, description="The longest that one month run takes before it asks to be sent again."
     )
     cron_secret: SecretStr | None = Field(default=None, description="What a scheduler proves itself with.")
+    cron_budget_seconds: float = Field(
+        default=45.0, gt=0, le=600, description="The longest that one call of a scheduler works before it answers."
+    )
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Browser origins that may call, exact, separated by commas. None by default."
     )

@@ -1,8 +1,8 @@
 """The way to Postgres: one shared HTTP client, and a PostgREST client per request that speaks as its caller.
 
-The caller's own token travels on, so row-level security sees the person. A call is a POST and is never sent
-twice by us: whoever asked decides that, and may send an idempotency key along, under which the database carries
-a writing call out one time. The only importer of postgrest.
+The caller's own token travels on, so row-level security sees the person; a scheduler speaks with the secret key.
+A call is a POST and is never sent twice by us: whoever asked decides that, and may send an idempotency key along,
+under which the database carries a writing call out one time. The only importer of postgrest.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import httpx
 from postgrest import AsyncPostgrestClient
 from postgrest.exceptions import APIError
 
-from lib.auth import Caller
+from lib.auth import Caller, Service
 from lib.config import settings
 from lib.errors import UpstreamUnavailable, from_postgres
 
@@ -41,24 +41,20 @@ class Once(NamedTuple):
 
 
 class Database:
-    """Postgres' functions, called as one person within one request.
+    """Postgres' functions, called as one person, or as a service, within one request.
 
     Args:
-        caller: whose token goes along.
+        caller: whose token or key goes along.
         request_id: written into the audit of what this request changes.
         once: under what ``write`` is carried out one time, if at all. Of such a request there is one write: a second
             one would be answered with the first one's answer.
     """
 
-    def __init__(self, caller: Caller, request_id: str, once: Once | None = None) -> None:
+    def __init__(self, caller: Caller | Service, request_id: str, once: Once | None = None) -> None:
         # A client object costs microseconds; the shared one must never carry a caller's header.
         self._api = AsyncPostgrestClient(
             f"{settings().supabase_url}/rest/v1",
-            headers={
-                "apikey": settings().supabase_publishable_key,
-                "Authorization": f"Bearer {caller.token}",
-                "X-Request-Id": request_id,
-            },
+            headers={**caller.headers, "X-Request-Id": request_id},
             http_client=http_client(),
             retry_enabled=False,
         )

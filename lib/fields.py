@@ -150,6 +150,9 @@ PlanHash = Annotated[
     _form(r"^[0-9a-f]{64}$", "must be a plan_hash as the preview gave it"),
 ]
 
+Version = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
+"""The version of a row that a decision rests on."""
+
 Flag = Annotated[bool, Field(strict=True)]
 
 
@@ -215,7 +218,7 @@ class Request(BaseModel):
 
     def parameters(self, **more: object) -> dict[str, object]:
         """The arguments of the RPC of the same name: JSON values under ``p_…``, and ``more`` beside them."""
-        fields = self.model_dump(mode="json") | more
+        fields = self.model_dump(mode="json", by_alias=True) | more
         return {f"p_{name}": value for name, value in fields.items()}
 
 

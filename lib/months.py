@@ -6,7 +6,7 @@ anywhere and sent again, it finds what still lacks its sessions, and creates non
 """
 
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
 from lib.answers import Answer, Participant
 from lib.database import Database
+from lib.deadlines import Clock, Deadline
 from lib.errors import Invalid, Problem
 from lib.fields import Flag, Request
 from lib.recurrence import ScheduleInputs, plan, plan_hash
@@ -22,7 +23,6 @@ CHUNK = 20
 """Packages a trip. All of them are locked while they are written, so that many would keep others waiting."""
 
 Row: TypeAlias = Mapping[str, Any]
-Clock: TypeAlias = Callable[[], float]
 
 
 def _each_once(ids: tuple[UUID, ...]) -> tuple[UUID, ...]:
@@ -108,12 +108,12 @@ async def generate_month(
     It stops before ``budget_seconds`` by ``clock`` are over, though never before its first chunk is written.
     Iterating raises the Problem that ended the run early; there is no summary then.
     """
-    deadline = _Deadline(min(budget_seconds, request.budget_seconds or budget_seconds), clock)
+    deadline = Deadline(min(budget_seconds, request.budget_seconds or budget_seconds), clock)
     return _lines(database, request, await _read(database, request, request.after), deadline)
 
 
 async def _lines(
-    database: Database, request: MonthRequest, chunk: "_Chunk", deadline: "_Deadline"
+    database: Database, request: MonthRequest, chunk: "_Chunk", deadline: Deadline
 ) -> AsyncGenerator[Line]:
     told: list[MatchLine] = []
     while True:
@@ -121,7 +121,7 @@ async def _lines(
         for line in await _generate(database, request, chunk):
             told.append(line)
             yield line
-        if not chunk.has_more or not deadline.leaves_time_for_another_chunk():
+        if not chunk.has_more or not deadline.leaves_time_for_another_lap():
             break
         chunk = await _read(database, request, chunk.last_package_id)
     yield SummaryLine(
@@ -132,23 +132,6 @@ async def _lines(
         more=chunk.has_more,
         after=chunk.last_package_id if chunk.has_more else None,
     )
-
-
-class _Deadline:
-    """Says when to stop: when a chunk as long as the longest so far would end too late."""
-
-    def __init__(self, seconds: float, clock: Clock) -> None:
-        self._clock = clock
-        self._lap_began = clock()
-        self._end = self._lap_began + seconds
-        self._longest_lap = 0.0
-
-    def leaves_time_for_another_chunk(self) -> bool:
-        """To be asked at the end of each chunk."""
-        now = self._clock()
-        self._longest_lap = max(self._longest_lap, now - self._lap_began)
-        self._lap_began = now
-        return now + self._longest_lap <= self._end
 
 
 class _Chunk(Answer):

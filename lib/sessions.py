@@ -2,7 +2,7 @@
 
 import base64
 from datetime import datetime
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 from uuid import UUID
 
 from pydantic import AfterValidator, Field, TypeAdapter
@@ -17,10 +17,14 @@ from lib.answers import (
     viewer_timezone,
 )
 from lib.database import Database
-from lib.fields import Instant, Notes, Reason, Request
+from lib.fields import Instant, Notes, Reason, Request, Version
 from lib.zones import Timezone
 
 LONGEST_CURSOR = 200
+
+ExpectedVersion = Annotated[
+    Version, Field(description="The version it was decided on; refused with `stale_version` if it has moved on.")
+]
 
 
 class Cursor(NamedTuple):
@@ -93,10 +97,39 @@ class StatusUpdate(Request):
         description="The tutor's notes, which the student reads. Left out: kept; empty: cleared.",
     )
     reason: Reason | None = Field(default=None, description="Needed for a correction by an admin.")
-    expected_version: Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)] | None = Field(
-        default=None,
-        description="The version it was decided on; refused with `stale_version` if it has moved on.",
+    expected_version: ExpectedVersion | None = None
+
+
+class SessionStart(Request):
+    """Beginning a session. There may be no body at all."""
+
+    expected_version: ExpectedVersion | None = None
+
+
+class SessionCompletion(Request):
+    """Completing a session. There may be no body at all."""
+
+    notes: Notes | None = Field(
+        default=None, description="The tutor's notes, which the student reads. Left out: kept; empty: cleared."
     )
+    expected_version: ExpectedVersion | None = None
+
+
+class SessionMissed(Request):
+    """Who was not there."""
+
+    by: Literal["student", "tutor"]
+    notes: Notes | None = Field(
+        default=None, description="The tutor's notes, which the student reads. Left out: kept; empty: cleared."
+    )
+    reason: Reason | None = Field(default=None, description="Needed for a correction by an admin.")
+    expected_version: ExpectedVersion | None = None
+
+
+class SessionDispute(Request):
+    """What a student has against a session that the clock completed."""
+
+    reason: Reason
 
 
 class PackageChange(Request):
@@ -136,7 +169,39 @@ async def tutor_update_session(
 ) -> SessionResult:
     """Set what became of a session. Credits, audit and events follow in the same transaction."""
     answer = await database.write("tutor_update_session", update.parameters(session_id=str(session_id)))
-    return SessionResult(session=_seen(answer, timezone), changed=answer["changed"])
+    return _result(answer, timezone)
+
+
+async def start_session(
+    database: Database, session_id: UUID, start: SessionStart, timezone: str | None
+) -> SessionResult:
+    """Begin a session. After the clock has begun it, this records who came and leaves it delayed."""
+    answer = await database.write("start_session", start.parameters(session_id=str(session_id)))
+    return _result(answer, timezone)
+
+
+async def complete_session(
+    database: Database, session_id: UUID, completion: SessionCompletion, timezone: str | None
+) -> SessionResult:
+    """Complete a session. It takes a credit in the same transaction."""
+    answer = await database.write("complete_session", completion.parameters(session_id=str(session_id)))
+    return _result(answer, timezone)
+
+
+async def mark_missed(
+    database: Database, session_id: UUID, missed: SessionMissed, timezone: str | None
+) -> SessionResult:
+    """Say that the student or the tutor was not there."""
+    answer = await database.write("mark_missed", missed.parameters(session_id=str(session_id)))
+    return _result(answer, timezone)
+
+
+async def dispute_session(
+    database: Database, session_id: UUID, dispute: SessionDispute, timezone: str | None
+) -> SessionResult:
+    """Object to what the clock completed. The session stays as it is until an admin corrects it."""
+    answer = await database.write("dispute_session", dispute.parameters(session_id=str(session_id)))
+    return _result(answer, timezone)
 
 
 async def move_session_to_package(
@@ -144,6 +209,10 @@ async def move_session_to_package(
 ) -> SessionResult:
     """Charge a session to another package; a credit that was taken goes along."""
     answer = await database.write("move_session_to_package", change.parameters(session_id=str(session_id)))
+    return _result(answer, timezone)
+
+
+def _result(answer: dict[str, Any], timezone: str | None) -> SessionResult:
     return SessionResult(session=_seen(answer, timezone), changed=answer["changed"])
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import psycopg
 from psycopg import sql
@@ -15,7 +15,7 @@ from tests.house import Person
 Claims: TypeAlias = dict[str, str]
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - a refusal is an answer, not an error
     """A function refused: HTTP status, stable code, sentence, members for the problem document."""
 
     def __init__(self, status: int, code: str, detail: str, extra: dict[str, Any]) -> None:
@@ -113,7 +113,7 @@ def refusal(error: psycopg.Error) -> Exception:
     if not state.startswith("PT"):
         return error
     told = error.diag
-    extra = json.loads(told.message_hint) if told.message_hint else {}
+    extra: dict[str, Any] = json.loads(told.message_hint) if told.message_hint else {}
     return Refused(int(state[2:]), told.message_primary or "", told.message_detail or "", extra)
 
 
@@ -138,8 +138,14 @@ def _fetch(connection: psycopg.Connection[Any], query: str, parameters: tuple[An
 
 def _literal(value: Any) -> Any:
     """A parameter as PostgREST sends it: documents as JSON, lists of words as an array literal."""
-    if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(each, dict) for each in value)):
+    if isinstance(value, dict):
         return json.dumps(value, default=str)
     if isinstance(value, list):
-        return "{" + ",".join(f'"{each}"' for each in value) + "}"
+        return _list_literal(cast("list[object]", value))
     return value
+
+
+def _list_literal(values: list[object]) -> str:
+    if any(isinstance(each, dict) for each in values):
+        return json.dumps(values, default=str)
+    return "{" + ",".join(f'"{each}"' for each in values) + "}"

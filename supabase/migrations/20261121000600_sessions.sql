@@ -23,17 +23,23 @@ create type public.session_origin as enum ('match', 'booking');
 create table public.settings (
   only_row boolean primary key default true,
   start_window_mins integer not null default 15,
+  delay_grace_mins integer not null default 0,
   tutor_correction_hours integer not null default 24,
   sequence_lock boolean not null default true,
   updated_at timestamptz not null default private.now(),
   constraint settings_has_one_row check (only_row),
   constraint settings_start_window_is_sane check (start_window_mins between 0 and 1440),
+  constraint settings_delay_grace_is_sane check (delay_grace_mins between 0 and 240),
   constraint settings_correction_window_is_sane check (tutor_correction_hours between 0 and 720)
 );
 comment on table public.settings is 'The policies of the house, one row. Change them here; every change is audited.';
 comment on column public.settings.start_window_mins is 'How many minutes before its start a session may be started.';
+comment on column public.settings.delay_grace_mins is 'How many minutes after its start the clock begins a session that nobody has begun.';
 comment on column public.settings.tutor_correction_hours is 'For how many hours a tutor may correct what the clock completed.';
 comment on column public.settings.sequence_lock is 'Whether a tutor must resolve the sessions of a package in order.';
+comment on constraint settings_start_window_is_sane on public.settings is 'start_window_mins is 0 to 1440.';
+comment on constraint settings_delay_grace_is_sane on public.settings is 'delay_grace_mins is 0 to 240.';
+comment on constraint settings_correction_window_is_sane on public.settings is 'tutor_correction_hours is 0 to 720.';
 insert into public.settings default values;
 create trigger settings_touch before update on public.settings for each row execute function private.touch();
 create trigger settings_audit after update on public.settings
@@ -44,6 +50,58 @@ alter table public.settings enable row level security;
 grant select on public.settings to authenticated, service_role;
 create policy "Admins read the settings" on public.settings
   for select to authenticated using ((select private.is_admin()));
+
+create function private.get_settings() returns jsonb
+language plpgsql stable security definer
+set search_path = '' set timezone = 'UTC'
+as $$
+begin
+  perform private.require_admin();
+  return (select to_jsonb(s) - 'only_row' from public.settings s);
+end;
+$$;
+
+create function public.get_settings() returns jsonb
+language sql stable security invoker
+set search_path = '' set timezone = 'UTC'
+return private.get_settings();
+comment on function public.get_settings() is 'Admins read the policies of the house. Refuses: 401, 403 not_allowed.';
+grant execute on function private.get_settings(), public.get_settings() to authenticated;
+
+create function private.update_settings(
+  p_start_window_mins integer, p_delay_grace_mins integer, p_tutor_correction_hours integer, p_sequence_lock boolean
+) returns jsonb
+language plpgsql security definer
+set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  v_violated text;
+begin
+  perform private.require_admin();
+  update public.settings
+     set start_window_mins = coalesce(p_start_window_mins, start_window_mins),
+         delay_grace_mins = coalesce(p_delay_grace_mins, delay_grace_mins),
+         tutor_correction_hours = coalesce(p_tutor_correction_hours, tutor_correction_hours),
+         sequence_lock = coalesce(p_sequence_lock, sequence_lock);
+  return private.get_settings();
+exception when check_violation then
+  get stacked diagnostics v_violated = constraint_name;
+  perform private.refuse_violation(v_violated);
+end;
+$$;
+
+create function public.update_settings(
+  p_start_window_mins integer default null, p_delay_grace_mins integer default null,
+  p_tutor_correction_hours integer default null, p_sequence_lock boolean default null
+) returns jsonb
+language sql volatile security invoker
+set search_path = '' set timezone = 'UTC'
+return private.update_settings(p_start_window_mins, p_delay_grace_mins, p_tutor_correction_hours, p_sequence_lock);
+comment on function public.update_settings(integer, integer, integer, boolean) is
+  'Admins change policies of the house; what is left out stays. Refuses: 401, 403 not_allowed, 422 invalid.';
+grant execute on function
+  private.update_settings(integer, integer, integer, boolean),
+  public.update_settings(integer, integer, integer, boolean) to authenticated;
 
 -- Words about a status -------------------------------------------------------------------------------
 
@@ -168,6 +226,7 @@ create table public.sessions (
   status_reason text,
   status_set_by public.actor_role not null default 'studio',
   status_changed_at timestamptz not null default private.now(),
+  status_effective_at timestamptz not null default private.now(),
   is_delayed boolean not null default false,
   started_at timestamptz,
   started_by uuid references public.profiles (id),
@@ -215,6 +274,8 @@ comment on column public.sessions.occurrence_start_utc is
 comment on column public.sessions.status_reason is 'Why the status last changed, or the time.';
 comment on column public.sessions.status_set_by is 'In which capacity the present status was set.';
 comment on column public.sessions.status_changed_at is 'When the present status was set.';
+comment on column public.sessions.status_effective_at is
+  'From when the present status holds: what the clock sets holds from the start or the end of the session, however late it came by.';
 comment on column public.sessions.is_delayed is 'The clock moved it to in_progress, or it was reopened after its end; a person must complete it.';
 comment on column public.sessions.tutor_notes is 'The tutor''s notes on the lesson; shared with the student.';
 comment on column public.sessions.sequence_number is 'Counts the sessions of a package; never used twice.';
@@ -226,6 +287,8 @@ create index sessions_student on public.sessions (student_user_id, scheduled_sta
 create index sessions_start on public.sessions (scheduled_start_utc, id);
 create index sessions_match on public.sessions (match_id, tutor_user_id, student_user_id);
 create index sessions_package on public.sessions (package_id, student_user_id, scheduled_start_utc, id);
+create index sessions_to_start on public.sessions (scheduled_start_utc, id) where status = 'scheduled';
+create index sessions_to_complete on public.sessions (scheduled_end_utc, id) where status = 'in_progress' and not is_delayed;
 create index sessions_started_by on public.sessions (started_by) where started_by is not null;
 create index sessions_updated_by on public.sessions (updated_by_user_id) where updated_by_user_id is not null;
 
@@ -297,13 +360,17 @@ begin
   if new.status <> old.status then
     new.status_set_by := new.updated_by_role;
     new.status_changed_at := new.updated_at;
+    new.status_effective_at := case
+      when new.updated_by_role <> 'clock' then new.updated_at
+      when new.status = 'in_progress' then new.scheduled_start_utc
+      else new.scheduled_end_utc end;
     if new.status = 'scheduled' then
       new.is_delayed := false;
       new.started_at := null;
       new.started_by := null;
     elsif new.status = 'in_progress' then
       new.is_delayed := new.updated_by_role = 'clock' or new.updated_at >= new.scheduled_end_utc;
-      new.started_at := coalesce(new.started_at, new.updated_at);
+      new.started_at := coalesce(new.started_at, new.status_effective_at);
       new.started_by := coalesce(new.started_by, new.updated_by_user_id);
     end if;
   end if;
@@ -354,6 +421,8 @@ begin
            o.status <> n.status as is_transition,
            (o.scheduled_start_utc, o.scheduled_end_utc) <> (n.scheduled_start_utc, n.scheduled_end_utc) as is_move,
            o.package_id is distinct from n.package_id as is_repackaged,
+           o.started_by is null and n.started_by is not null as is_late_start,
+           not o.is_delayed and n.is_delayed as is_delay,
            o.tutor_notes is distinct from n.tutor_notes as is_note
       from old_sessions o join new_sessions n using (id)
      order by n.id
@@ -377,10 +446,17 @@ begin
       perform private.record_event(
         private.session_event_type((v_change.before).status, (v_change.after).status), 'session', (v_change.after).id,
         private.session_payload(v_change.after) || jsonb_build_object('previous_status', (v_change.before).status),
-        (v_change.after).updated_at);
+        (v_change.after).status_effective_at);
     elsif v_change.is_repackaged then
       perform private.record_session_audit('session_moved_to_package', v_change.after, jsonb_build_object(
         'package_id', jsonb_build_object('from', (v_change.before).package_id, 'to', (v_change.after).package_id)));
+    elsif v_change.is_late_start then
+      perform private.record_session_audit('session_start_recorded', v_change.after, '{}');
+    elsif v_change.is_delay then
+      perform private.record_session_audit('session_delayed', v_change.after, '{}');
+      perform private.record_event('session.delayed', 'session', (v_change.after).id,
+        private.session_payload(v_change.after), case (v_change.after).updated_by_role
+          when 'clock' then (v_change.after).scheduled_end_utc else (v_change.after).updated_at end);
     elsif v_change.is_note and not v_change.is_move then
       perform private.record_session_audit('session_notes_updated', v_change.after, '{}');
     end if;

@@ -6,8 +6,9 @@
 -- outbox. Asking again for the status a session is in is a success that changes nothing (other notes are
 -- saved). What is legal is read from `private.session_transitions`.
 --
--- Starting and completing as a student, moving, cancelling with consent and the clock's own sweep are left
--- to later chapters; they will take the same steps.
+-- `start_session` and `complete_session` are the buttons of both sides, `mark_missed` says who was not there, and
+-- `dispute_session` lets a student object to what the clock completed. All of them take the same step
+-- (`private.take_step`). Moving and cancelling with consent are left to later chapters.
 
 create function private.check_transition(
   p_session public.sessions, p_to public.session_status_enum, p_role public.actor_role, p_reason text
@@ -88,6 +89,89 @@ $$;
 comment on function private.check_sequence(public.sessions) is
   'A tutor resolves the sessions of a package in order. Refuses: 409 out_of_order, naming the blockers.';
 
+create function private.side_of(p_session_id uuid, p_caller_id uuid, p_to public.session_status_enum) returns public.actor_role
+language plpgsql stable
+set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  v_session public.sessions;
+  v_role public.actor_role;
+begin
+  select * into v_session from public.sessions
+   where id = p_session_id
+     and (p_caller_id in (tutor_user_id, student_user_id) or private.has_role(p_caller_id, 'admin'));
+  if not found then
+    perform private.refuse(404, 'not_found', 'There is no such session.');
+  end if;
+  v_role := case
+    when private.has_role(p_caller_id, 'admin') then 'admin'
+    when v_session.tutor_user_id = p_caller_id and private.has_role(p_caller_id, 'tutor') then 'tutor'
+    when v_session.student_user_id = p_caller_id and private.has_role(p_caller_id, 'student') then 'student' end;
+  if not exists (select from private.session_transitions t
+                  where t.actor_role = v_role and t.to_status = coalesce(p_to, t.to_status)
+                    and (v_role <> 'student' or (t.origin = 'match') = (v_session.match_id is not null))) then
+    perform private.refuse(403, 'not_allowed', case
+      when v_session.tutor_user_id = p_caller_id then 'Only an admin may do this.'
+      else 'Only its tutor or an admin may do this.' end);
+  end if;
+  return v_role;
+end;
+$$;
+comment on function private.side_of(uuid, uuid, public.session_status_enum) is
+  'In which capacity the caller may set that status on the session at all. Refuses: 404 when it is not theirs to see, 403 not_allowed.';
+
+create function private.take_step(
+  p_session_id uuid, p_to public.session_status_enum, p_caller_id uuid, p_role public.actor_role,
+  p_notes text default null, p_reason text default null, p_expected_version integer default null
+) returns jsonb
+language plpgsql
+set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  v_session public.sessions;
+  v_match public.matches;
+begin
+  select * into v_session from public.sessions where id = p_session_id;
+  if private.is_live(p_to) then
+    -- Reopening takes the time again, as an insert does.
+    perform private.lock_people(v_session.tutor_user_id, v_session.student_user_id);
+  end if;
+  select * into v_session from public.sessions where id = p_session_id for update;
+
+  if p_to = v_session.status then
+    if p_notes is distinct from coalesce(v_session.tutor_notes, '') and p_notes is not null then
+      update public.sessions
+         set tutor_notes = nullif(p_notes, ''), version = version + 1, updated_by_user_id = p_caller_id, updated_by_role = p_role
+       where id = p_session_id;
+      return private.session_answer(p_session_id, p_caller_id) || '{"changed": true}';
+    end if;
+    return private.session_answer(p_session_id, p_caller_id) || '{"changed": false}';
+  end if;
+  if p_expected_version <> v_session.version then
+    perform private.refuse(409, 'stale_version', 'The session has changed since you read it.',
+                           jsonb_build_object('version', v_session.version));
+  end if;
+  perform private.check_transition(v_session, p_to, p_role, p_reason);
+
+  update public.sessions
+     set status = p_to,
+         status_reason = nullif(btrim(p_reason), ''),
+         tutor_notes = nullif(coalesce(p_notes, tutor_notes), ''),
+         version = version + 1, updated_by_user_id = p_caller_id, updated_by_role = p_role
+   where id = p_session_id;
+  return private.session_answer(p_session_id, p_caller_id) || '{"changed": true}';
+exception when exclusion_violation then
+  select * into v_match from public.matches where id = v_session.match_id;
+  v_match.tutor_user_id := v_session.tutor_user_id;
+  v_match.student_user_id := v_session.student_user_id;
+  perform private.refuse(409, 'slot_taken', 'The tutor or the student has another live session then.',
+    jsonb_build_object('conflicts', private.slot_conflicts(
+      v_match, array[tstzrange(v_session.scheduled_start_utc, v_session.scheduled_end_utc)], array[v_session.id])));
+end;
+$$;
+comment on function private.take_step(uuid, public.session_status_enum, uuid, public.actor_role, text, text, integer) is
+  'Sets a session''s status for a caller whose side is known: so already? the version they saw? legal from here? Then the one write. Refuses: 402 package_exhausted, 409 stale_version, illegal_transition, too_early, too_late, out_of_order, slot_taken, 422 reason_required.';
+
 create function private.tutor_update_session(
   p_session_id uuid, p_status public.session_status_enum, p_notes text, p_reason text, p_expected_version integer,
   p_idempotency_key text
@@ -97,9 +181,7 @@ set search_path = '' set timezone = 'UTC'
 as $$
 declare
   v_caller_id uuid := private.require_caller();
-  v_role public.actor_role := case when private.is_admin() then 'admin' else 'tutor' end;
-  v_session public.sessions;
-  v_match public.matches;
+  v_role public.actor_role;
   v_again jsonb;
 begin
   if p_idempotency_key is not null then
@@ -109,56 +191,14 @@ begin
     return private.once(p_idempotency_key, encode(sha256(convert_to(v_again::text, 'UTF8')), 'hex'),
                         'tutor_update_session', v_again);
   end if;
-  select * into v_session from public.sessions
-   where id = p_session_id and (v_role = 'admin' or v_caller_id in (tutor_user_id, student_user_id));
-  if not found then
-    perform private.refuse(404, 'not_found', 'There is no such session.');
-  end if;
-  if v_role = 'tutor'
-     and (v_session.tutor_user_id <> v_caller_id
-          or not private.has_role(v_caller_id, 'tutor')
-          or not exists (select from private.session_transitions
-                          where to_status = coalesce(p_status, to_status) and actor_role = 'tutor')) then
-    perform private.refuse(403, 'not_allowed', case when v_session.tutor_user_id = v_caller_id then 'Only an admin may do this.' else 'Only its tutor or an admin may do this.' end);
+  v_role := private.side_of(p_session_id, v_caller_id, p_status);
+  if v_role = 'student' then
+    perform private.refuse(403, 'not_allowed', 'Only its tutor or an admin may do this.');
   end if;
   if p_status is null then
     perform private.refuse(422, 'invalid', 'Say which status.', jsonb_build_object('field', 'status'));
   end if;
-  if private.is_live(p_status) then
-    -- Reopening takes the time again, as an insert does.
-    perform private.lock_people(v_session.tutor_user_id, v_session.student_user_id);
-  end if;
-  select * into v_session from public.sessions where id = p_session_id for update;
-
-  if p_status = v_session.status then
-    if p_notes is distinct from coalesce(v_session.tutor_notes, '') and p_notes is not null then
-      update public.sessions
-         set tutor_notes = nullif(p_notes, ''), version = version + 1, updated_by_user_id = v_caller_id, updated_by_role = v_role
-       where id = p_session_id;
-      return private.session_answer(p_session_id, v_caller_id) || '{"changed": true}';
-    end if;
-    return private.session_answer(p_session_id, v_caller_id) || '{"changed": false}';
-  end if;
-  if p_expected_version <> v_session.version then
-    perform private.refuse(409, 'stale_version', 'The session has changed since you read it.',
-                           jsonb_build_object('version', v_session.version));
-  end if;
-  perform private.check_transition(v_session, p_status, v_role, p_reason);
-
-  update public.sessions
-     set status = p_status,
-         status_reason = nullif(btrim(p_reason), ''),
-         tutor_notes = nullif(coalesce(p_notes, tutor_notes), ''),
-         version = version + 1, updated_by_user_id = v_caller_id, updated_by_role = v_role
-   where id = p_session_id;
-  return private.session_answer(p_session_id, v_caller_id) || '{"changed": true}';
-exception when exclusion_violation then
-  select * into v_match from public.matches where id = v_session.match_id;
-  v_match.tutor_user_id := v_session.tutor_user_id;
-  v_match.student_user_id := v_session.student_user_id;
-  perform private.refuse(409, 'slot_taken', 'The tutor or the student has another live session then.',
-    jsonb_build_object('conflicts', private.slot_conflicts(
-      v_match, array[tstzrange(v_session.scheduled_start_utc, v_session.scheduled_end_utc)], array[v_session.id])));
+  return private.take_step(p_session_id, p_status, v_caller_id, v_role, p_notes, p_reason, p_expected_version);
 end;
 $$;
 
@@ -174,6 +214,152 @@ comment on function public.tutor_update_session(uuid, public.session_status_enum
 grant execute on function
   private.tutor_update_session(uuid, public.session_status_enum, text, text, integer, text),
   public.tutor_update_session(uuid, public.session_status_enum, text, text, integer, text) to authenticated;
+
+create function private.start_session(p_session_id uuid, p_expected_version integer) returns jsonb
+language plpgsql security definer
+set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  v_caller_id uuid := private.require_caller();
+  v_role public.actor_role := private.side_of(p_session_id, v_caller_id, 'in_progress');
+begin
+  -- Whoever comes after the clock is recorded; the session stays delayed.
+  update public.sessions
+     set started_by = v_caller_id, version = version + 1, updated_by_user_id = v_caller_id, updated_by_role = v_role
+   where id = p_session_id and status = 'in_progress' and started_by is null;
+  if found then
+    return private.session_answer(p_session_id, v_caller_id) || '{"changed": true}';
+  end if;
+  return private.take_step(p_session_id, 'in_progress', v_caller_id, v_role, p_expected_version => p_expected_version);
+end;
+$$;
+
+create function public.start_session(p_session_id uuid, p_expected_version integer default null) returns jsonb
+language sql volatile security invoker
+set search_path = '' set timezone = 'UTC'
+return private.start_session(p_session_id, p_expected_version);
+comment on function public.start_session(uuid, integer) is
+  'Either side begins a session, from start_window_mins before its start to its end; after the clock it only records who came. Refuses: 401, 403 not_allowed, 404, 409 illegal_transition, too_early, too_late, stale_version.';
+grant execute on function private.start_session(uuid, integer), public.start_session(uuid, integer) to authenticated;
+
+create function private.complete_session(p_session_id uuid, p_notes text, p_expected_version integer) returns jsonb
+language plpgsql security definer
+set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  v_caller_id uuid := private.require_caller();
+  v_role public.actor_role := private.side_of(p_session_id, v_caller_id, 'done');
+begin
+  if v_role = 'student' and p_notes is not null then
+    perform private.refuse(403, 'not_allowed', 'The notes are the tutor''s.');
+  end if;
+  return private.take_step(p_session_id, 'done', v_caller_id, v_role, p_notes, p_expected_version => p_expected_version);
+end;
+$$;
+
+create function public.complete_session(p_session_id uuid, p_notes text default null, p_expected_version integer default null) returns jsonb
+language sql volatile security invoker
+set search_path = '' set timezone = 'UTC'
+return private.complete_session(p_session_id, p_notes, p_expected_version);
+comment on function public.complete_session(uuid, text, integer) is
+  'Its tutor completes a session from its start on; its student only one of a match that is delayed. Refuses: 401, 402 package_exhausted, 403 not_allowed, 404, 409 illegal_transition, too_early, out_of_order, stale_version.';
+grant execute on function private.complete_session(uuid, text, integer), public.complete_session(uuid, text, integer) to authenticated;
+
+create function private.mark_missed(
+  p_session_id uuid, p_by public.app_role, p_notes text, p_reason text, p_expected_version integer
+) returns jsonb
+language plpgsql security definer
+set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  v_caller_id uuid := private.require_caller();
+  v_to public.session_status_enum := case p_by when 'student' then 'no_show_student' when 'tutor' then 'no_show_tutor' end;
+  v_role public.actor_role := private.side_of(p_session_id, v_caller_id, coalesce(v_to, 'no_show_student'));
+begin
+  if v_to is null then
+    perform private.refuse(422, 'invalid', 'Say who was not there: student or tutor.', jsonb_build_object('field', 'by'));
+  end if;
+  return private.take_step(p_session_id, v_to, v_caller_id, v_role, p_notes, p_reason, p_expected_version);
+end;
+$$;
+
+create function public.mark_missed(
+  p_session_id uuid, p_by public.app_role, p_notes text default null, p_reason text default null,
+  p_expected_version integer default null
+) returns jsonb
+language sql volatile security invoker
+set search_path = '' set timezone = 'UTC'
+return private.mark_missed(p_session_id, p_by, p_notes, p_reason, p_expected_version);
+comment on function public.mark_missed(uuid, public.app_role, text, text, integer) is
+  'Its tutor or an admin says that the student or the tutor was not there; only from the start on. Refuses as tutor_update_session.';
+grant execute on function
+  private.mark_missed(uuid, public.app_role, text, text, integer),
+  public.mark_missed(uuid, public.app_role, text, text, integer) to authenticated;
+
+create table public.disputes (
+  session_id uuid primary key references public.sessions (id),
+  reason text not null,
+  disputed_by_user_id uuid not null references public.profiles (id),
+  created_at timestamptz not null default private.now(),
+  constraint disputes_reason_is_bounded check (char_length(reason) between 1 and 1000)
+);
+comment on table public.disputes is 'Sessions that their student says did not take place as the clock has it; an admin corrects the session.';
+comment on column public.disputes.reason is 'What the student says happened.';
+create index disputes_disputed_by on public.disputes (disputed_by_user_id);
+create trigger disputes_append_only before update or delete or truncate on public.disputes
+  for each statement execute function private.refuse_change('A dispute stays: correct the session with tutor_update_session.');
+alter table public.disputes enable row level security;
+grant select on public.disputes to authenticated, service_role;
+create policy "Who reads a session reads its dispute" on public.disputes
+  for select to authenticated
+  using (session_id in (select id from public.sessions));
+
+create function private.dispute_session(p_session_id uuid, p_reason text) returns jsonb
+language plpgsql security definer
+set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  v_caller_id uuid := private.require_caller();
+  v_session public.sessions;
+  v_closed_at timestamptz;
+begin
+  select * into v_session from public.sessions
+   where id = p_session_id and (v_caller_id in (tutor_user_id, student_user_id) or private.is_admin()) for update;
+  if not found then
+    perform private.refuse(404, 'not_found', 'There is no such session.');
+  end if;
+  if v_session.student_user_id <> v_caller_id or not private.has_role(v_caller_id, 'student') then
+    perform private.refuse(403, 'not_allowed', 'Only its student may dispute a session.');
+  end if;
+  if exists (select from public.disputes where session_id = p_session_id) then
+    return private.session_answer(p_session_id, v_caller_id) || '{"changed": false}';
+  end if;
+  if v_session.status <> 'done' or v_session.status_set_by <> 'clock' or v_session.match_id is null then
+    perform private.refuse(409, 'illegal_transition', 'Only what the clock completed can be disputed.',
+                           jsonb_build_object('from', v_session.status));
+  end if;
+  v_closed_at := v_session.status_changed_at + (select make_interval(hours => tutor_correction_hours) from public.settings);
+  if private.now() >= v_closed_at then
+    perform private.refuse(409, 'too_late', 'It is too late for this.',
+      jsonb_build_object('closed_at', v_closed_at, 'policy', 'tutor_correction_hours'));
+  end if;
+  if btrim(coalesce(p_reason, '')) = '' then
+    perform private.refuse(422, 'reason_required', 'Say what happened.', jsonb_build_object('field', 'reason'));
+  end if;
+  insert into public.disputes (session_id, reason, disputed_by_user_id) values (p_session_id, btrim(p_reason), v_caller_id);
+  perform private.record_audit('session_disputed', 'session', p_session_id, p_reason => btrim(p_reason));
+  perform private.record_event('session.disputed', 'session', p_session_id, private.session_payload(v_session), private.now());
+  return private.session_answer(p_session_id, v_caller_id) || '{"changed": true}';
+end;
+$$;
+
+create function public.dispute_session(p_session_id uuid, p_reason text) returns jsonb
+language sql volatile security invoker
+set search_path = '' set timezone = 'UTC'
+return private.dispute_session(p_session_id, p_reason);
+comment on function public.dispute_session(uuid, text) is
+  'Its student objects to what the clock completed, within tutor_correction_hours; admins are told. Refuses: 401, 403 not_allowed, 404, 409 illegal_transition, too_late, 422 reason_required.';
+grant execute on function private.dispute_session(uuid, text), public.dispute_session(uuid, text) to authenticated;
 
 create function private.health() returns jsonb
 language plpgsql stable security definer

@@ -151,6 +151,40 @@ schedule_inputs: Mapping[str, Any] = {
     "now": "2026-03-01T00:00:00+00:00",
     "fingerprint": "f1",
 }
+house_settings: Mapping[str, Any] = {
+    "start_window_mins": 15,
+    "delay_grace_mins": 0,
+    "tutor_correction_hours": 24,
+    "sequence_lock": True,
+    "updated_at": "2026-02-01T09:00:00+00:00",
+}
+clock_step: Mapping[str, Any] = {
+    "session_id": SESSION,
+    "from": "scheduled",
+    "to": "in_progress",
+    "is_delayed": True,
+}
+refreshed: Mapping[str, Any] = {"started": 1, "completed": 0, "failed": 0, "more": False, "updates": [clock_step]}
+figures: Mapping[str, Any] = {
+    "sessions": 10,
+    "done": 6,
+    "no_show_student": 1,
+    "no_show_tutor": 1,
+    "cancelled": 1,
+    "open": 1,
+    "parked": 0,
+    "delayed": 2,
+    "moved": 0,
+    "completion_rate": 0.75,
+    "no_show_student_rate": 0.125,
+    "no_show_tutor_rate": None,
+}
+metrics: Mapping[str, Any] = {
+    "from": "2026-03-01T00:00:00+00:00",
+    "to": "2026-04-01T00:00:00+00:00",
+    "total": figures,
+    "by_tutor": [{"tutor": tutor, **figures}],
+}
 renewal: Mapping[str, Any] = {
     "proposal": {
         "request_id": REQUEST,

@@ -12,6 +12,9 @@ from tests.functions import samples as s
 from tests.functions.conftest import Rpcs
 
 STATUS = f"/sessions/{s.SESSION}/status"
+START, COMPLETE, MISSED, DISPUTE = (
+    f"/sessions/{s.SESSION}/{action}" for action in ("start", "complete", "missed", "dispute")
+)
 SCHEDULE = f"/matches/{s.MATCH}/schedule"
 EXTRA = f"/matches/{s.MATCH}/sessions/extra"
 CANARY = "canary"
@@ -64,6 +67,27 @@ FIELDS: list[tuple[str, str, object, str]] = [
     ("POST", STATUS, [], ""),
     ("POST", STATUS, CANARY, ""),
     ("POST", STATUS, None, ""),
+    ("POST", START, {"expected_version": "1"}, "expected_version"),
+    ("POST", START, {"notes": "Well"}, "notes"),
+    ("PATCH", START, [], ""),
+    ("POST", COMPLETE, {"notes": f"{CANARY}\x00"}, "notes"),
+    ("PATCH", COMPLETE, {"status": "done"}, "status"),
+    ("POST", MISSED, {}, "by"),
+    ("POST", MISSED, {"by": "admin"}, "by"),
+    ("POST", MISSED, {"by": CANARY}, "by"),
+    ("POST", MISSED, {"by": "student", "reason": ""}, "reason"),
+    ("POST", DISPUTE, {}, "reason"),
+    ("POST", DISPUTE, {"reason": "  "}, "reason"),
+    ("POST", DISPUTE, {"reason": "x" * 1_001}, "reason"),
+    ("PATCH", "/settings", {"start_window_mins": 1_441}, "start_window_mins"),
+    ("PATCH", "/settings", {"start_window_mins": -1}, "start_window_mins"),
+    ("PATCH", "/settings", {"start_window_mins": "15"}, "start_window_mins"),
+    ("PATCH", "/settings", {"start_window_mins": 1.5}, "start_window_mins"),
+    ("PATCH", "/settings", {"delay_grace_mins": 241}, "delay_grace_mins"),
+    ("PATCH", "/settings", {"delay_grace_mins": True}, "delay_grace_mins"),
+    ("PATCH", "/settings", {"tutor_correction_hours": 721}, "tutor_correction_hours"),
+    ("PATCH", "/settings", {"sequence_lock": 1}, "sequence_lock"),
+    ("PATCH", "/settings", {"only_row": True}, "only_row"),
     ("PUT", SCHEDULE, pattern(days=[0]), "schedule_pattern.days.0"),
     ("PUT", SCHEDULE, pattern(days=[1, 8]), "schedule_pattern.days.1"),
     ("PUT", SCHEDULE, pattern(days=[2, 2]), "schedule_pattern.days"),

@@ -277,16 +277,18 @@ async def test_the_openapi_document_describes_every_problem_by_one_schema(client
     assert "HTTPValidationError" not in document["components"]["schemas"]
 
 
-async def test_only_health_may_be_asked_without_a_token(client: httpx.AsyncClient) -> None:
+async def test_only_health_may_be_asked_without_a_token_and_cron_takes_another(client: httpx.AsyncClient) -> None:
     paths = (await client.get("/openapi.json")).json()["paths"]
-    optional = {
-        (method, path)
+    others = {
+        (method, path): operation["security"]
         for path, operations in paths.items()
         for method, operation in operations.items()
         if operation["security"] != [{"Supabase": []}]
     }
-    assert optional == {("get", "/api/health")}
-    assert {} in paths["/api/health"]["get"]["security"]
+    cron = others.pop(("get", "/api/cron/complete-sessions"))
+    assert cron == [{"Cron": []}]
+    assert set(others) == {("get", "/api/health")}
+    assert {} in others["get", "/api/health"]
 
 
 async def test_every_reference_in_the_openapi_document_leads_somewhere(client: httpx.AsyncClient) -> None:

@@ -28,11 +28,11 @@ def test_the_document_names_the_header_for_every_writing_route_and_no_other(app:
         (method.upper(), operation) for path in app.openapi()["paths"].values() for method, operation in path.items()
     ]
     writing = {each["operationId"] for method, each in operations if method in WRITES} - set(WITHOUT_A_KEY)
-    assert len(writing) >= len(WRITING)
+    assert len(writing) >= len({str(case) for case in WRITING})
     assert {each["operationId"] for _, each in operations if takes_a_key(each)} == writing
 
 
-@pytest.mark.parametrize("case", WRITING, ids=lambda case: case.rpc)
+@pytest.mark.parametrize("case", WRITING, ids=str)
 async def test_with_a_key_a_write_is_carried_out_once(tutor: httpx.AsyncClient, rpcs: Rpcs, case: Case) -> None:
     rpcs.answer("once", case.answer)
     response = await tutor.request(case.method, case.path, json=case.body, headers=KEY)

@@ -21,6 +21,11 @@ class Case(NamedTuple):
     sent: Mapping[str, Any]
     answer: Mapping[str, Any]
     status: int = 200
+    operation: str | None = None
+    """Its name in the OpenAPI document, where it is not the RPC's."""
+
+    def __str__(self) -> str:
+        return self.operation or self.rpc
 
 
 SEEN: Mapping[str, Any] = {"session": s.session, "viewer_timezone": "Asia/Karachi"}
@@ -253,11 +258,69 @@ CASES = [
         {"p_session_id": s.SESSION, "p_package_id": s.OTHER, "p_reason": "mixed up"},
         {**SEEN, "changed": True},
     ),
+    *(
+        Case(
+            method,
+            f"/sessions/{s.SESSION}/{action}",
+            body,
+            f"{action}_session",
+            {"p_session_id": s.SESSION, **{f"p_{name}": value for name, value in (body or {}).items()}},
+            {**SEEN, "changed": True},
+            operation=operation,
+        )
+        for action, body in (
+            ("start", None),
+            ("start", {"expected_version": 3}),
+            ("complete", None),
+            ("complete", {"notes": "", "expected_version": 3}),
+        )
+        for method, operation in (("POST", None), ("PATCH", f"{action}_session_by_patch"))
+    ),
+    Case(
+        "POST",
+        f"/sessions/{s.SESSION}/missed",
+        {"by": "tutor", "notes": "Train", "reason": " strike ", "expected_version": 3},
+        "mark_missed",
+        {
+            "p_session_id": s.SESSION,
+            "p_by": "tutor",
+            "p_notes": "Train",
+            "p_reason": "strike",
+            "p_expected_version": 3,
+        },
+        {**SEEN, "changed": True},
+    ),
+    Case(
+        "POST",
+        f"/sessions/{s.SESSION}/dispute",
+        {"reason": "Nobody came"},
+        "dispute_session",
+        {"p_session_id": s.SESSION, "p_reason": "Nobody came"},
+        {**SEEN, "changed": True},
+    ),
+    Case("POST", "/sessions/refresh-status", None, "refresh_session_statuses", {}, s.refreshed),
+    Case("GET", "/settings", None, "get_settings", {}, s.house_settings),
+    Case(
+        "PATCH",
+        "/settings",
+        {"start_window_mins": 0, "sequence_lock": False},
+        "update_settings",
+        {"p_start_window_mins": 0, "p_sequence_lock": False},
+        s.house_settings,
+    ),
+    Case(
+        "GET",
+        f"/admin/metrics?from=2026-03-01T00:00:00%2B05:00&to=2026-04-01T00:00:00Z&tutor_id={s.TUTOR}",
+        None,
+        "get_metrics",
+        {"p_from": "2026-02-28T19:00:00Z", "p_to": "2026-04-01T00:00:00Z", "p_tutor_id": s.TUTOR},
+        s.metrics,
+    ),
 ]
 GENERATED_IN_TWO_TRIPS = {"generate_month", "preview_sessions", "generate_sessions"}
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.rpc)
+@pytest.mark.parametrize("case", CASES, ids=str)
 async def test_a_route_sends_its_rpc_and_answers_what_it_gives(
     tutor: httpx.AsyncClient, rpcs: Rpcs, case: Case
 ) -> None:
@@ -267,7 +330,7 @@ async def test_a_route_sends_its_rpc_and_answers_what_it_gives(
     assert rpcs.sent(case.rpc) == case.sent
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.rpc)
+@pytest.mark.parametrize("case", CASES, ids=str)
 async def test_a_route_asks_for_a_token_before_anything_else(client: httpx.AsyncClient, rpcs: Rpcs, case: Case) -> None:
     response = await client.request(case.method, case.path, json=case.body and {"no such": "body"})
     assert (response.status_code, rpcs.count) == (401, 0)
@@ -275,7 +338,7 @@ async def test_a_route_asks_for_a_token_before_anything_else(client: httpx.Async
 
 def test_every_route_has_a_case(app: FastAPI) -> None:
     described = {operation["operationId"] for path in app.openapi()["paths"].values() for operation in path.values()}
-    assert described - {"health"} == {case.rpc for case in CASES} | GENERATED_IN_TWO_TRIPS
+    assert described - {"health"} - {"sweep_session_statuses"} == {str(case) for case in CASES} | GENERATED_IN_TWO_TRIPS
 
 
 async def test_the_database_hears_the_caller_and_no_other_key(tutor: httpx.AsyncClient, rpcs: Rpcs) -> None:
@@ -301,7 +364,9 @@ async def test_a_person_is_shown_as_the_database_has_them(tutor: httpx.AsyncClie
     assert (await tutor.get("/me")).json() == s.person
 
 
-@pytest.mark.parametrize("path", ["/me", f"/people/{s.TUTOR}", f"/packages/{s.PACKAGE}", f"/time-off/{s.OTHER}"])
+@pytest.mark.parametrize(
+    "path", ["/me", f"/people/{s.TUTOR}", f"/packages/{s.PACKAGE}", f"/time-off/{s.OTHER}", "/settings"]
+)
 @pytest.mark.parametrize("body", [{}, {"timezone": None}, {"display_name": "A", "timezone": None}, []])
 async def test_a_change_that_says_nothing_or_null_is_refused(
     tutor: httpx.AsyncClient, rpcs: Rpcs, path: str, body: object
@@ -425,6 +490,69 @@ async def test_a_status_that_changes_nothing_says_so(tutor: httpx.AsyncClient, r
     rpcs.answer("tutor_update_session", {**SEEN, "changed": False})
     response = await tutor.post(f"/sessions/{s.SESSION}/status", json={"status": "done"})
     assert (response.status_code, response.json()["changed"]) == (200, False)
+
+
+# --- the clock, the policies, the figures -------------------------------------------------------------
+
+
+async def test_what_the_clock_did_is_told_as_the_database_tells_it(tutor: httpx.AsyncClient, rpcs: Rpcs) -> None:
+    rpcs.answer("refresh_session_statuses", s.refreshed)
+    assert (await tutor.post("/sessions/refresh-status")).json() == s.refreshed
+
+
+async def test_the_refreshs_address_is_not_taken_for_a_session(tutor: httpx.AsyncClient, rpcs: Rpcs) -> None:
+    response = await tutor.put("/sessions/refresh-status")
+    assert (response.status_code, response.headers["Allow"], rpcs.count) == (405, "POST", 0)
+
+
+async def test_a_button_takes_an_empty_body_as_it_takes_none(tutor: httpx.AsyncClient, rpcs: Rpcs) -> None:
+    rpcs.answer("start_session", {**SEEN, "changed": True})
+    for content in ("", "{}", '{"expected_version": null}'):
+        headers = {"Content-Type": "application/json"}
+        response = await tutor.post(f"/sessions/{s.SESSION}/start", content=content, headers=headers)
+        assert response.status_code == 200, response.text
+        assert rpcs.sent("start_session") == {"p_session_id": s.SESSION}
+
+
+async def test_a_button_answers_on_the_clocks_that_were_asked_for(tutor: httpx.AsyncClient, rpcs: Rpcs) -> None:
+    bodies = {"start": None, "complete": None, "missed": {"by": "student"}, "dispute": {"reason": "Nobody came"}}
+    for action, rpc in {"missed": "mark_missed"}.items() | {
+        (each, f"{each}_session") for each in ("start", "complete", "dispute")
+    }:
+        rpcs.answer(rpc, {**SEEN, "changed": False})
+        path = f"/sessions/{s.SESSION}/{action}?tz=Europe/London"
+        answer = (await tutor.post(path, json=bodies[action])).json()
+        assert (answer["changed"], answer["session"]["timezone"]) == (False, "Europe/London")
+
+
+async def test_the_policies_are_shown_as_they_are(tutor: httpx.AsyncClient, rpcs: Rpcs) -> None:
+    rpcs.answer("get_settings", {**s.house_settings, "a column of later": 1})
+    assert (await tutor.get("/settings")).json() == {**s.house_settings, "updated_at": "2026-02-01T09:00:00Z"}
+
+
+async def test_the_figures_are_shown_as_they_are(tutor: httpx.AsyncClient, rpcs: Rpcs) -> None:
+    rpcs.answer("get_metrics", s.metrics)
+    period = {"from": "2026-03-01T00:00:00Z", "to": "2026-04-01T00:00:00Z"}
+    answer = (await tutor.get("/admin/metrics", params=period)).json()
+    assert answer == {**s.metrics, **period}
+
+
+@pytest.mark.parametrize(
+    ("query", "fields"),
+    [
+        ({}, ["from", "to"]),
+        ({"from": "2026-03-01", "to": "2026-04-01T00:00:00Z"}, ["from"]),
+        ({"from": "2026-03-01T00:00:00Z", "to": "2026-04-01T00:00:00"}, ["to"]),
+        ({"from": "2026-03-01T00:00:00Z", "to": "2026-04-01T00:00:00Z", "tutor_id": "amina"}, ["tutor_id"]),
+        ({"from": "2026-03-01T00:00:00Z", "to": "2026-04-01T00:00:00Z", "tutor": s.TUTOR}, ["tutor"]),
+    ],
+)
+async def test_a_period_that_is_none_is_named(
+    tutor: httpx.AsyncClient, rpcs: Rpcs, query: dict[str, str], fields: list[str]
+) -> None:
+    response = await tutor.get("/admin/metrics", params=query)
+    assert (response.status_code, rpcs.count) == (422, 0)
+    assert [error["field"] for error in response.json()["errors"]] == fields
 
 
 # --- /health ------------------------------------------------------------------------------------------

@@ -44,6 +44,7 @@ packages        x    -    -    -    ei   m    -    c    ec   m    ip   *    *
 credit_ledger   x    -    -    -    ei   m    -    c    ec   m    ip   *    *
 sessions        x    -    -    -    ei   m    -    c    ec   m    ip   *    *
 session_moves   x    -    -    -    ei   m    -    c    ec   m    ip   *    *
+disputes        x    -    -    -    ei   m    -    c    ec   m    ip   *    *
 holidays        x    -    -    -    *    *    -    -    *    *    *    *    *
 time_off        x    -    -    -    H    B    -    -    O    L    Z    *    *
 settings        x    -    -    -    -    -    -    -    -    -    -    *    *
@@ -61,6 +62,9 @@ ABOUT = {
     "credit_ledger": "(select request_id from public.packages p where p.id = package_id)",
     "sessions": "(select request_id from public.matches m where m.id = match_id)",
     "session_moves": (
+        "(select request_id from public.sessions s join public.matches m on m.id = match_id where s.id = session_id)"
+    ),
+    "disputes": (
         "(select request_id from public.sessions s join public.matches m on m.id = match_id where s.id = session_id)"
     ),
     "holidays": "null",
@@ -121,16 +125,39 @@ list_sessions (as admin)           x    401  403  403  403  403  403  403  403  
 get_session                        x    401  403  404  ok   404  403  404  ok   404  404  ok   x
 tutor_update_session               x    401  403  404  ok   404  403  404  403  404  404  ok   x
 tutor_update_session (with a key)  x    401  403  404  ok   404  403  404  403  404  404  ok   x
+start_session (after the clock)    x    401  403  404  ok   404  403  404  ok   404  404  ok   x
+start_session (the fourth)         x    401  403  404  409  404  403  404  409  404  404  ok   x
+complete_session (the second)      x    401  403  404  ok   404  403  404  409  404  404  ok   x
+complete_session (a delayed one)   x    401  403  404  409  404  403  404  ok   404  404  ok   x
+complete_session (with notes)      x    401  403  404  409  404  403  404  403  404  404  ok   x
+mark_missed                        x    401  403  404  ok   404  403  404  403  404  404  ok   x
+mark_missed (by the tutor)         x    401  403  404  ok   404  403  404  403  404  404  ok   x
+dispute_session                    x    401  403  404  403  404  403  404  ok   404  404  403  x
+dispute_session (a person's word)  x    401  403  404  403  404  403  404  409  404  404  403  x
+refresh_session_statuses           x    401  403  ok   ok   ok   403  ok   ok   ok   ok   ok   x
+sweep_session_statuses             x    x    x    x    x    x    x    x    x    x    x    x    ok
 move_session_to_package            x    401  403  403  403  403  403  403  403  403  403  422  x
 once (completing a session)        x    401  403  404  ok   404  403  404  403  404  404  ok   x
 once (entering a holiday)          x    401  403  403  403  403  403  403  403  403  403  ok   x
+once (letting the clock move all)  x    401  403  422  422  422  403  422  422  422  422  422  x
+once (refreshing one's own)        x    401  403  ok   ok   ok   403  ok   ok   ok   ok   ok   x
+get_settings                       x    401  403  403  403  403  403  403  403  403  403  ok   x
+update_settings                    x    401  403  403  403  403  403  403  403  403  403  ok   x
+get_metrics                        x    401  403  403  403  403  403  403  403  403  403  ok   x
 health                             x    401  403  403  403  403  403  403  403  403  403  ok   x
 """
+
+FOR_THE_SERVICE = {"sweep_session_statuses"}
+"""Functions for the service key alone: their missing grant is what keeps people out."""
 
 
 @dataclass(frozen=True)
 class Things:
-    """What the calls are about: H's and O's English, whose first session is done and whose next two have begun."""
+    """What the calls are about: H's and O's English.
+
+    Its first session is done, the next two are past their end and open; the last but one was completed by the
+    clock, the last begun by it.
+    """
 
     sessions: tuple[UUID, ...]
     chess: UUID
@@ -225,6 +252,20 @@ DEEDS: dict[str, Callable[[Things], Arguments]] = {
         "p_status": "done",
         "p_idempotency_key": "k-1",
     },
+    "start_session (after the clock)": lambda things: {"p_session_id": things.sessions[-1]},
+    "start_session (the fourth)": lambda things: {"p_session_id": things.sessions[3]},
+    "complete_session (the second)": lambda things: {"p_session_id": things.sessions[1]},
+    "complete_session (a delayed one)": lambda things: {"p_session_id": things.sessions[-1]},
+    "complete_session (with notes)": lambda things: {"p_session_id": things.sessions[-1], "p_notes": "Verbs."},
+    "mark_missed": lambda things: {"p_session_id": things.sessions[1], "p_by": "student"},
+    "mark_missed (by the tutor)": lambda things: {"p_session_id": things.sessions[1], "p_by": "tutor"},
+    "dispute_session": lambda things: {"p_session_id": things.sessions[-2], "p_reason": "Nobody came."},
+    "dispute_session (a person's word)": lambda things: {
+        "p_session_id": things.sessions[0],
+        "p_reason": "Nobody came.",
+    },
+    "refresh_session_statuses": lambda _: {},
+    "sweep_session_statuses": lambda _: {"p_limit": 1},
     "move_session_to_package": lambda things: {
         "p_session_id": things.sessions[1],
         "p_package_id": MATHEMATICS.package_id,
@@ -242,6 +283,21 @@ DEEDS: dict[str, Callable[[Things], Arguments]] = {
         "p_function": "create_holiday",
         "p_arguments": HOLIDAY,
     },
+    "once (letting the clock move all)": lambda _: {
+        "p_idempotency_key": "k-4",
+        "p_request_hash": "h",
+        "p_function": "sweep_session_statuses",
+        "p_arguments": {},
+    },
+    "once (refreshing one's own)": lambda _: {
+        "p_idempotency_key": "k-5",
+        "p_request_hash": "h",
+        "p_function": "refresh_session_statuses",
+        "p_arguments": {},
+    },
+    "get_settings": lambda _: {},
+    "update_settings": lambda _: {"p_start_window_mins": 20},
+    "get_metrics": lambda _: {"p_from": "2026-03-01T00:00Z", "p_to": "2026-04-01T00:00Z"},
     "health": lambda _: {},
 }
 """A call that makes sense, for each row of MAY; the function is its first word."""

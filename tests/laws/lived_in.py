@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from tests.database import Database
+from tests.db.lessons import instant, lesson
 from tests.house import (
     BILAL,
     ENGLISH,
@@ -23,6 +24,8 @@ from tests.plans import generate, sell
 
 # The first three English sessions have begun by now (3, 5 and 10 March), the fourth is tomorrow.
 MIDWAY = "2026-03-11T09:00:00+00:00"
+LAST_NIGHT = instant("2026-03-10 20:00")
+THIS_MORNING = instant("2026-03-11 08:30")
 
 WANDA = Person(UUID("b0000000-0000-4000-8000-000000000009"), "wanda@lessonkeeper.test")
 """Was a tutor: has her match and its sessions, but no role any more."""
@@ -88,6 +91,17 @@ def live_in(house: Database) -> None:
                        order by package_id, sequence_number desc)
         """
     )
+    house.run(
+        """
+        insert into public.disputes (session_id, reason, disputed_by_user_id)
+        select distinct on (package_id) id, 'Nobody came.', student_user_id
+          from public.sessions order by package_id, sequence_number desc
+        """
+    )
+    # English by the clock: completed last night, begun half an hour ago.
+    by_clock = "update public.sessions set status = %s, version = version + 1, updated_by_role = 'clock' where id = %s"
+    house.run(by_clock, "done", lesson(house, ENGLISH, LAST_NIGHT, status="in_progress"))
+    house.run(by_clock, "in_progress", lesson(house, ENGLISH, THIS_MORNING))
     for person in (HARRIET, OLIVER, LENA, ZARA):
         house.call(
             NADIA,

@@ -13,8 +13,8 @@ LIB = sorted((ROOT / "lib").rglob("*.py"))
 FUNCTIONS = sorted((ROOT / "functions").rglob("*.py"))
 OURS = [*LIB, *FUNCTIONS]
 
-PURE = {"answers", "errors", "fields", "recurrence", "zones"}
-"""Values in, values out. ``answers`` and ``fields`` are the shapes that domain modules share."""
+PURE = {"answers", "deadlines", "errors", "fields", "recurrence", "zones"}
+"""Values in, values out, and the clock handed in. ``answers`` and ``fields`` are shapes that domain modules share."""
 FOUNDATION = PURE | {"auth", "config", "database", "web"}
 DOMAIN = {path.stem for path in LIB} - FOUNDATION - {"__init__"}
 PURE_MAY_IMPORT = {"pendulum", "pydantic", "tzdata"}

@@ -40,7 +40,7 @@ DEFAULT_DENY = [
     catalog.test_nothing_is_granted_to_everyone,
     catalog.test_api_roles_only_read_tables,
     catalog.test_api_roles_reach_nothing_private_by_name,
-    catalog.test_every_function_of_the_api_is_granted_to_signed_in_people_alone,
+    catalog.test_every_function_of_the_api_is_granted_to_signed_in_people_alone_or_to_the_service_key_alone,
     catalog.test_private_functions_are_granted_only_where_a_wrapper_or_a_policy_needs_them,
     catalog.test_nothing_belongs_to_an_api_role,
     catalog.test_what_is_made_later_is_granted_to_nobody,

@@ -7,8 +7,8 @@ from pathlib import Path
 from tests.database import Database
 
 LIB = Path(__file__).parents[2] / "lib"
-WITHOUT_A_KEY = {"once", "generate_month"}
-"""What carries the key itself, and the run that repeats harmlessly."""
+WITHOUT_A_KEY = {"once", "generate_month", "sweep_session_statuses"}
+"""What carries the key itself, the run that repeats harmlessly, and the clock, which nobody asks twice."""
 STRAIGHT = WITHOUT_A_KEY | {"import_house"}
 """An import of nothing, dry, asks whether the caller may."""
 

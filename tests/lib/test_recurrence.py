@@ -140,9 +140,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("timezone", "eve", "utc"), CHANGES)
-def test_every_change_of_2026_and_2027_gives_the_utc_of_its_law(
-    timezone: str, eve: str, utc: list[str]
-) -> None:
+def test_every_change_of_2026_and_2027_gives_the_utc_of_its_law(timezone: str, eve: str, utc: list[str]) -> None:
     made = planned(inputs(start_date=eve, needed=2), pattern(timezone))
 
     assert starts(made) == [f"{eve[:4]}-{each}" for each in utc]
@@ -185,9 +183,7 @@ def watched(timezone: str, wall: datetime) -> datetime:
     return seen[wall if wall in seen else wall + (after - before - QUARTER)]
 
 
-@pytest.mark.parametrize(
-    "at", ["00:00", "01:00", "01:45", "02:00", "02:15", "02:30", "03:00", "16:00", "23:45"]
-)
+@pytest.mark.parametrize("at", ["00:00", "01:00", "01:45", "02:00", "02:15", "02:30", "03:00", "16:00", "23:45"])
 @pytest.mark.parametrize("timezone", ZONES)
 def test_two_years_of_days_agree_with_watching_the_clocks(timezone: str, at: str) -> None:
     made = planned(inputs(needed=1000), pattern(timezone, at=at, duration_mins=90))
@@ -285,9 +281,7 @@ def test_both_ends_of_the_window_are_taught() -> None:
     ("timezone", "at", "utc"),
     [(KARACHI, "02:00", ["2026-05-04 21:00"]), (VANCOUVER, "21:00", ["2026-05-06 04:00"])],
 )
-def test_the_window_is_counted_in_the_patterns_timezone_not_in_utc(
-    timezone: str, at: str, utc: list[str]
-) -> None:
+def test_the_window_is_counted_in_the_patterns_timezone_not_in_utc(timezone: str, at: str, utc: list[str]) -> None:
     facts = inputs(start_date="2026-05-05", end_date="2026-05-05")
 
     assert starts(planned(facts, pattern(timezone, at=at))) == utc
@@ -377,9 +371,7 @@ TUESDAYS = ["2026-01-06", "2026-01-13", "2026-01-20", "2026-01-27", "2026-02-03"
         ),
     ],
 )
-def test_a_date_walked_past_is_explained_and_made_up_for(
-    reason: str, obstacle: dict[str, Any], detail: str
-) -> None:
+def test_a_date_walked_past_is_explained_and_made_up_for(reason: str, obstacle: dict[str, Any], detail: str) -> None:
     facts = inputs(start_date=TUESDAYS[0], needed=5, **obstacle)
     made = planned(facts, pattern(days=[2]), skip_conflicts=True)
 
@@ -478,9 +470,7 @@ def test_hours_off_are_half_open(start: str, end: str, *, hit: bool) -> None:
 @pytest.mark.parametrize("timezone", [VANCOUVER, KARACHI, "Pacific/Kiritimati"])
 def test_time_off_without_an_end_hits_every_lesson_from_its_first_day_on(timezone: str) -> None:
     off = all_day("tutor", "2026-01-20", "9999-12-31")
-    made = planned(
-        inputs(start_date=TUESDAYS[0], tutor_timezone=timezone, time_off=[off]), pattern(timezone, [2])
-    )
+    made = planned(inputs(start_date=TUESDAYS[0], tutor_timezone=timezone, time_off=[off]), pattern(timezone, [2]))
     assert dates(made) == TUESDAYS[:2]
 
     always = all_day("student", "0001-01-01", "9999-12-31")
@@ -569,9 +559,7 @@ def test_a_plan_does_not_overlap_itself() -> None:
     length=st.integers(15, 480),
     ranges=st.lists(
         # From a quarter hour of the window on, for so many quarters, of this side.
-        st.tuples(
-            st.integers(0, 40 * 96), st.integers(1, 200), st.sampled_from(["tutor", "student", "both"])
-        ),
+        st.tuples(st.integers(0, 40 * 96), st.integers(1, 200), st.sampled_from(["tutor", "student", "both"])),
         max_size=12,
     ),
     holidays=st.sets(st.integers(0, 40), max_size=5),
@@ -591,10 +579,7 @@ def test_whatever_stands_in_the_way_the_plan_is_what_a_patient_person_would_find
 ) -> None:
     """Against the plainest possible walk: every date, every busy range, nothing sorted."""
     new_year = datetime(2026, 1, 1, tzinfo=UTC)
-    live = [
-        (new_year + start * QUARTER, new_year + (start + quarters) * QUARTER, of)
-        for start, quarters, of in ranges
-    ]
+    live = [(new_year + start * QUARTER, new_year + (start + quarters) * QUARTER, of) for start, quarters, of in ranges]
     closed = {date(2026, 1, 1) + timedelta(days=each) for each in holidays}
     facts = inputs(
         end_date="2026-02-09",
@@ -623,9 +608,7 @@ def test_whatever_stands_in_the_way_the_plan_is_what_a_patient_person_would_find
             kept.append(start)
             overlaps += hits
 
-    made = planned(
-        facts, pattern(timezone, list(days), at, duration_mins=length), skip_conflicts=skip_conflicts
-    )
+    made = planned(facts, pattern(timezone, list(days), at, duration_mins=length), skip_conflicts=skip_conflicts)
 
     assert [each.start_utc for each in made.occurrences] == kept
     assert [(each.date, each.reason) for each in made.skipped] == walked_past
@@ -718,9 +701,7 @@ def test_a_time_is_two_digits_a_colon_and_two_digits_of_one_day(at: object) -> N
         SchedulePattern.model_validate({"timezone": LONDON, "days": [1], "time": at})
 
 
-@pytest.mark.parametrize(
-    "days", [[], [0], [8], [1, 1], [-1], ["1"], [1.5], [True], "1", 1, None, [*EVERY_DAY, 1]]
-)
+@pytest.mark.parametrize("days", [[], [0], [8], [1, 1], [-1], ["1"], [1.5], [True], "1", 1, None, [*EVERY_DAY, 1]])
 def test_days_are_different_iso_weekdays(days: object) -> None:
     with pytest.raises(ValidationError):
         SchedulePattern.model_validate({"timezone": LONDON, "days": days, "time": "10:00"})
@@ -733,9 +714,7 @@ def test_the_published_schema_says_that_days_differ() -> None:
 @pytest.mark.parametrize("length", [0, 14, 481, -60, "60", 60.5, True, None])
 def test_a_lesson_is_fifteen_minutes_to_eight_hours_long(length: object) -> None:
     with pytest.raises(ValidationError):
-        SchedulePattern.model_validate(
-            {"timezone": LONDON, "days": [1], "time": "10:00", "duration_mins": length}
-        )
+        SchedulePattern.model_validate({"timezone": LONDON, "days": [1], "time": "10:00", "duration_mins": length})
 
 
 def test_a_pattern_has_no_other_keys_no_unknown_zone_and_never_changes() -> None:

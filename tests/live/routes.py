@@ -114,7 +114,7 @@ def good_body(route: Route, ids: Ids) -> Row:
     return (body if schema.get("required") else {}) | _BODIES[schema["title"]] if schema["title"] in _BODIES else body
 
 
-def _good(route: Route, name: str, schema: Row, ids: Ids) -> Any:  # noqa: ANN401 - a JSON value
+def _good(route: Route, name: str, schema: Row, ids: Ids) -> Any:
     schema = route.resolve(schema)
     if name in ids:
         return ids[name]

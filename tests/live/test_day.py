@@ -323,7 +323,7 @@ def test_a_tutor_corrects_what_the_clock_completed_for_a_day_and_no_longer(
 
 
 def complete_by_clock(house: ServedHouse, session: Row) -> None:
-    """As the sweep of a later chapter will do it."""
+    """As the sweep does it."""
     house.database.run(
         "update public.sessions set status = 'done', version = version + 1, updated_by_user_id = null, "
         "updated_by_role = 'clock' where id = %s",

@@ -10,7 +10,7 @@ import pytest
 from psycopg import sql
 
 from tests.database import Database
-from tests.house import BILAL, ENGLISH, HARRIET, LENA, MATHEMATICS, NADIA, OPEN_REQUEST_ID, Person
+from tests.house import BILAL, ENGLISH, HARRIET, LENA, MATHEMATICS, NADIA, OLIVER, OPEN_REQUEST_ID, Person
 from tests.live.served import ServedHouse
 
 pytestmark = pytest.mark.live
@@ -18,6 +18,7 @@ pytestmark = pytest.mark.live
 PATTERN = {"timezone": "Europe/London", "days": [1], "time": "09:00"}
 DURING_THE_FIRST = "2026-03-03T17:30:00+00:00"
 """In the middle of the first English lesson."""
+AFTER_THE_FIRST = "2026-03-03T18:00:00+00:00"
 
 
 class Write(NamedTuple):
@@ -42,7 +43,7 @@ def english_sessions(house: ServedHouse) -> list[dict[str, Any]]:
     return answer.json()["sessions"]
 
 
-def _holiday(method: str, **body: Any) -> Callable[[ServedHouse], Write]:  # noqa: ANN401
+def _holiday(method: str, **body: Any) -> Callable[[ServedHouse], Write]:
     def write(house: ServedHouse) -> Write:
         path = f"/holidays/{one(house, 'select id from public.holidays limit 1')}"
         return Write(method, path, body or None, {"name": "Another"} if body else None)
@@ -50,7 +51,7 @@ def _holiday(method: str, **body: Any) -> Callable[[ServedHouse], Write]:  # noq
     return write
 
 
-def _time_off(method: str, **body: Any) -> Callable[[ServedHouse], Write]:  # noqa: ANN401
+def _time_off(method: str, **body: Any) -> Callable[[ServedHouse], Write]:
     def write(house: ServedHouse) -> Write:
         path = f"/time-off/{one(house, 'select id from public.time_off limit 1')}"
         return Write(method, path, body or None, {"note": "another"} if body else None)
@@ -70,12 +71,41 @@ def _package_of_session(house: ServedHouse) -> Write:
     return Write("POST", f"/sessions/{session}/package", body, body | {"reason": "another"})
 
 
+def _button(method: str, action: str) -> Callable[[ServedHouse], Write]:
+    return lambda house: Write(
+        method,
+        f"/sessions/{english_sessions(house)[0]['id']}/{action}",
+        {"expected_version": 1},
+        {"expected_version": 2},
+        HARRIET,
+    )
+
+
+def _missed(house: ServedHouse) -> Write:
+    path = f"/sessions/{english_sessions(house)[0]['id']}/missed"
+    return Write("POST", path, {"by": "student"}, {"by": "tutor"}, HARRIET)
+
+
+def _dispute(house: ServedHouse) -> Write:
+    lesson = f"/sessions/{english_sessions(house)[0]['id']}"
+    assert house.sign_in(HARRIET).post(f"{lesson}/start").status_code == 200
+    house.set_clock(AFTER_THE_FIRST)
+    secret = {"Authorization": f"Bearer {house.env['CRON_SECRET']}"}
+    assert house.anybody.get("/cron/complete-sessions", headers=secret).json()["completed"] == 1
+    return Write("POST", f"{lesson}/dispute", {"reason": "Nobody came"}, {"reason": "another"}, OLIVER)
+
+
+def _refresh(house: ServedHouse) -> Write:
+    english_sessions(house)
+    return Write("POST", "/sessions/refresh-status", None, None, OLIVER)
+
+
 def _ended(house: ServedHouse) -> Write:
     english_sessions(house)
     return Write("POST", f"/matches/{ENGLISH.id}/end", {"reason": "moving away"}, {"reason": "another"})
 
 
-def _post(path: str, body: dict[str, Any], who: Person = NADIA, **another: Any) -> Callable[[ServedHouse], Write]:  # noqa: ANN401
+def _post(path: str, body: dict[str, Any], who: Person = NADIA, **another: Any) -> Callable[[ServedHouse], Write]:
     return lambda _: Write("POST", path, body, body | another, who)
 
 
@@ -152,11 +182,19 @@ WRITES: dict[str, Callable[[ServedHouse], Write]] = {
         reason="another",
     ),
     "tutor_update_session": _status,
+    "start_session": _button("POST", "start"),
+    "start_session_by_patch": _button("PATCH", "start"),
+    "complete_session": _button("POST", "complete"),
+    "complete_session_by_patch": _button("PATCH", "complete"),
+    "mark_missed": _missed,
+    "dispute_session": _dispute,
+    "refresh_session_statuses": _refresh,
     "move_session_to_package": _package_of_session,
+    "update_settings": lambda _: Write("PATCH", "/settings", {"start_window_mins": 20}, {"start_window_mins": 30}),
 }
 
 
-def send(house: ServedHouse, write: Write, key: str, **options: Any) -> httpx.Response:  # noqa: ANN401
+def send(house: ServedHouse, write: Write, key: str, **options: Any) -> httpx.Response:
     options = {"json": write.body} | options if write.body is not None else options
     return house.sign_in(write.who).request(write.method, write.path, headers={"Idempotency-Key": key}, **options)
 

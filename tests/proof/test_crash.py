@@ -25,7 +25,7 @@ MONTHS = 6
 N = 8
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def doomed() -> Iterator[Stack]:
     """A stack of one's own; nobody else's server is killed."""
     with Stack.unused("crash", clock=NOW) as stack:

@@ -12,6 +12,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from tests.database import Database, Refused
+from tests.db.lessons import instant, lesson
 from tests.house import ENGLISH, HARRIET, IELTS, MATHEMATICS, NADIA, PHYSICS, Match, Person
 from tests.plans import commit, generate, planned, sell
 from tests.proof.clients import Clients, split
@@ -19,7 +20,7 @@ from tests.proof.clients import Clients, split
 MATCHES = (MATHEMATICS, ENGLISH, PHYSICS, IELTS)
 STATUSES = ("done", "no_show_student", "no_show_tutor", "in_progress", "rescheduled", "cancelled", "scheduled")
 
-Call: TypeAlias = tuple[Person, str, dict[str, Any]]
+Call: TypeAlias = tuple[Person | str, str, dict[str, Any]]
 
 
 class Storm:
@@ -36,7 +37,7 @@ class Storm:
         self._sessions: list[UUID] = [each for (each,) in house.rows("select id from public.sessions")]
         self._calls: list[Callable[[Match], Call]] = [
             self._status, self._status, self._status, self._move, self._extra, self._plan, self._month,
-            self._tier, self._pattern, self._zone, self._renewal,
+            self._tier, self._pattern, self._zone, self._renewal, self._button, self._clock, self._clock,
         ]  # fmt: skip
 
     def call(self) -> Call:
@@ -109,6 +110,16 @@ class Storm:
         who = self._chance.choice((match.tutor, match.student))
         return who, "update_me", {"p_timezone": self._chance.choice(("Europe/London", "Asia/Karachi"))}
 
+    def _button(self, match: Match) -> Call:
+        button = self._chance.choice(("start_session", "complete_session", "dispute_session", "mark_missed"))
+        more = {"dispute_session": {"p_reason": "Nobody came."}, "mark_missed": {"p_by": "student"}}.get(button, {})
+        who = self._chance.choice((match.tutor, match.student, NADIA))
+        return who, button, {"p_session_id": self._chance.choice(self._sessions)} | more
+
+    def _clock(self, match: Match) -> Call:
+        who = self._chance.choice((match.tutor, match.student, None))
+        return (who, "refresh_session_statuses", {}) if who else ("service_role", "sweep_session_statuses", {})
+
     def _renewal(self, match: Match) -> Call:
         return NADIA, "renew_package", {"p_package_id": match.package_id, "p_create": False}
 
@@ -137,7 +148,8 @@ def test_a_storm_of_all_that_locks_never_deadlocks(database_url: str, chance: Ra
     # Each function got through now and then, or the storm would prove nothing of it.
     assert {
         "tutor_update_session", "move_session_to_package", "add_extra_session", "generate_sessions", "generate_month",
-        "update_package", "update_match", "update_me",
+        "update_package", "update_match", "update_me", "start_session", "complete_session", "mark_missed",
+        "refresh_session_statuses", "sweep_session_statuses",
     } <= set(met), met  # fmt: skip
 
 
@@ -228,6 +240,15 @@ class Held:
                 for each in self.sessions[3:]
             ],
         }
+        # By the clock: one completed last night, one due to be.
+        last_night = lesson(house, ENGLISH, instant("2026-03-10 20:00"), status="in_progress")
+        house.run(
+            "update public.sessions set status = 'done', version = version + 1, updated_by_role = 'clock'"
+            " where id = %s",
+            last_night,
+        )
+        lesson(house, ENGLISH, instant("2026-03-10 21:30"), status="in_progress")
+        third = self.sessions[2]["id"]
         extra = {"p_match_id": ENGLISH.id, "p_reason": "more", "p_package_id": ENGLISH.package_id}
         self.actions: dict[str, Callable[[Database], Any]] = {
             "complete the second": self._status(2, "done"),
@@ -247,6 +268,15 @@ class Held:
                 p_reason="mixed up",
             ),
             "end the match": self._call("end_match", p_match_id=ENGLISH.id, p_reason="moving"),
+            "start the third": self._call("start_session", p_session_id=third),
+            "complete the third with the button": self._call("complete_session", p_session_id=third),
+            "say that the third was missed": self._call("mark_missed", p_session_id=third, p_by="student"),
+            "object to last night's": lambda db: db.call(
+                ENGLISH.student, "dispute_session", p_session_id=last_night, p_reason="Nobody came."
+            ),
+            "let the clock move all": lambda db: db.call("service_role", "sweep_session_statuses"),
+            "let the clock move the tutor's": lambda db: db.call(HARRIET, "refresh_session_statuses"),
+            "change a policy": self._call("update_settings", p_start_window_mins=20),
             "raise the tier": self._call("update_package", p_package_id=ENGLISH.package_id, p_tier_sessions=20),
             "change the link": self._call("update_match", p_match_id=ENGLISH.id, p_meet_link=""),
             "rename the request": self._call("update_request", p_request_id=ENGLISH.request_id, p_subject="Essays"),
@@ -261,7 +291,7 @@ class Held:
             ),
         }
 
-    def _call(self, function: str, **arguments: Any) -> Callable[[Database], Any]:  # noqa: ANN401
+    def _call(self, function: str, **arguments: Any) -> Callable[[Database], Any]:
         return lambda db: db.call(NADIA, function, **arguments)
 
     def _status(self, number: int, status: str) -> Callable[[Database], Any]:

@@ -1,0 +1,18 @@
+"""/admin/metrics: how a period went."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from functions.callers import AsCaller
+from functions.problems import problems
+from lib import metrics
+from lib.metrics import Metrics, MetricsQuery
+
+router = APIRouter(prefix="/api/admin", tags=["House"])
+
+
+@router.get("/metrics", responses=problems())
+async def get_metrics(database: AsCaller, query: Annotated[MetricsQuery, Query()]) -> Metrics:
+    """What became of the sessions of a period, in total and by tutor (admin)."""
+    return await metrics.get_metrics(database, query)

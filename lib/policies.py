@@ -1,0 +1,57 @@
+"""The policies of the house, which admins may change."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from lib.answers import Answer, Utc
+from lib.database import Database
+from lib.fields import Changes, Flag
+
+StartWindow = Annotated[
+    int,
+    Field(strict=True, ge=0, le=1440, description="From how many minutes before its start a session may be started."),
+]
+DelayGrace = Annotated[
+    int,
+    Field(strict=True, ge=0, le=240, description="How many minutes after its start the clock begins a session."),
+]
+CorrectionWindow = Annotated[
+    int,
+    Field(
+        strict=True,
+        ge=0,
+        le=720,
+        description="For how many hours a tutor may correct, and a student dispute, what the clock completed.",
+    ),
+]
+SequenceLock = Annotated[Flag, Field(description="Whether a tutor must resolve the sessions of a package in order.")]
+
+
+class HouseSettings(Answer):
+    """The policies in force."""
+
+    start_window_mins: StartWindow
+    delay_grace_mins: DelayGrace
+    tutor_correction_hours: CorrectionWindow
+    sequence_lock: SequenceLock
+    updated_at: Utc
+
+
+class SettingsUpdate(Changes):
+    """The policies to change."""
+
+    start_window_mins: StartWindow | None = None
+    delay_grace_mins: DelayGrace | None = None
+    tutor_correction_hours: CorrectionWindow | None = None
+    sequence_lock: SequenceLock | None = None
+
+
+async def get_settings(database: Database) -> HouseSettings:
+    """The policies in force."""
+    return HouseSettings.model_validate(await database.rpc("get_settings"))
+
+
+async def update_settings(database: Database, changes: SettingsUpdate) -> HouseSettings:
+    """Change policies; they hold from then on."""
+    return HouseSettings.model_validate(await database.write("update_settings", changes.parameters()))
