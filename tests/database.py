@@ -1,7 +1,7 @@
 """Real Postgres for the tests: act as somebody, call a function as PostgREST does, meet its refusals."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TypeAlias, cast
@@ -45,7 +45,7 @@ class Database:
         return cls(psycopg.connect(url, autocommit=True))
 
     @contextmanager
-    def acting(self, who: Person | str | None) -> Iterator[psycopg.Connection[Any]]:
+    def acting(self, who: Person | str | None) -> Generator[psycopg.Connection[Any]]:
         """The connection, with the role and claims that PostgREST would set for this caller."""
         claims = claims_of(who)
         with self.connection.transaction():
