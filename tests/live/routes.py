@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
+from urllib.parse import urlencode
 
 import httpx
 
@@ -49,9 +50,17 @@ class Route:
     def needs_token(self) -> bool:
         return {} not in self.operation.get("security", [{}])
 
+    @property
+    def for_the_scheduler(self) -> bool:
+        return {"Cron": []} in self.operation.get("security", ())
+
     def at(self, ids: Ids) -> str:
-        """Its address below `/api`, with these ids in it."""
-        return self.path.removeprefix("/api").format(**ids)
+        """Its address below `/api`, with these ids and what it must be asked with in it."""
+        needed = [
+            each["name"] for each in self.operation.get("parameters", ()) if each["in"] == "query" and each["required"]
+        ]
+        query = urlencode({name: _QUERY[name] for name in needed})
+        return self.path.removeprefix("/api").format(**ids) + (f"?{query}" if query else "")
 
     def resolve(self, schema: Row) -> Row:
         """The schema itself: behind its name, and without the null that a missing value would be."""
@@ -93,6 +102,7 @@ def ids_of(house: Database) -> Ids:
     return {name: str(value) for name, value in known.items()}
 
 
+_QUERY: Mapping[str, str] = {"from": "2026-03-01T00:00:00Z", "to": "2026-04-01T00:00:00Z"}
 _BODIES: Mapping[str, Row] = {
     "GuardianCreation": {"phone": "+447700900123"},
     "PackageCreation": {"start_date": "2026-05-01", "end_date": "2026-05-31"},

@@ -26,6 +26,14 @@ OPEN_TO_OTHERS = {
     "GET /api/sessions": "anyone, their own",
     "GET /api/sessions/{session_id}": "its people",
     "POST /api/sessions/{session_id}/status": "its tutor",
+    "POST /api/sessions/{session_id}/start": "its people",
+    "PATCH /api/sessions/{session_id}/start": "its people",
+    "POST /api/sessions/{session_id}/complete": "its people",
+    "PATCH /api/sessions/{session_id}/complete": "its people",
+    "POST /api/sessions/{session_id}/missed": "its tutor",
+    "POST /api/sessions/{session_id}/dispute": "its student",
+    "POST /api/sessions/refresh-status": "anyone, their own",
+    "GET /api/cron/complete-sessions": "the scheduler, with a secret of its own, and nobody's token",
     "POST /api/requests": "students for themselves",
     "GET /api/packages/{package_id}/statement": "its student",
 }
@@ -136,7 +144,9 @@ def test_what_is_for_admins_is_refused_to_everybody_else_their_own_things_includ
 def test_a_token_without_a_person_opens_nothing(busy_house: ServedHouse, routes: list[Route], ids: Ids) -> None:
     with functions_of(busy_house.env, token_of(busy_house, sub=str(STRANGER.id))) as stranger:
         for route in routes:
-            if route.needs_token:
+            if route.for_the_scheduler:
+                problem(ask(stranger, route, ids), 401, "not_signed_in")
+            elif route.needs_token:
                 problem(ask(stranger, route, ids), 403, "not_allowed")
 
 
