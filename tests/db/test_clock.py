@@ -153,7 +153,7 @@ def test_a_sweep_is_bounded(db: Database, limit: int | None) -> None:
 
 # --- late, early, again ---------------------------------------------------------------------------------
 
-RECORDED = ("updated_at", "status_changed_at", "created_at", "recorded_at", "id", "transaction_id")
+RECORDED = ("updated_at", "status_changed_at", "created_at", "recorded_at", "recorded_no", "id", "transaction_id")
 """When something was written down, as opposed to when it holds."""
 
 

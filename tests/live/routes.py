@@ -47,6 +47,11 @@ class Route:
         return self.resolve(content["application/json"]["schema"]) if content else None
 
     @property
+    def needs_body(self) -> bool:
+        """Whether it may not be asked without one."""
+        return self.operation.get("requestBody", {}).get("required", False)
+
+    @property
     def needs_token(self) -> bool:
         return {} not in self.operation.get("security", [{}])
 
@@ -228,6 +233,8 @@ def _deep() -> list[Any]:
     return deep
 
 
+NO_BODY = {"nothing", "null"}
+"""Fine where a body may be left out."""
 NO_JSON: Mapping[str, bytes] = {
     "nothing": b"",
     "cut": b"{",
