@@ -55,6 +55,26 @@ $$;
 comment on function private.refuse(integer, text, text, jsonb) is
   'Refuses: HTTP status, stable code, a sentence for people, and members for the problem document.';
 
+create function private.refusal(p_status integer, p_code text, p_detail text, p_extra jsonb default null) returns jsonb
+language sql immutable
+set search_path = '' set timezone = 'UTC'
+return jsonb_build_object('status', p_status, 'code', p_code, 'detail', p_detail, 'extra', p_extra);
+comment on function private.refusal(integer, text, text, jsonb) is
+  'A refusal that is not uttered yet, for questions that are also asked without acting; null stands for none.';
+
+create function private.refuse_if(p_refusal jsonb) returns void
+language plpgsql
+set search_path = '' set timezone = 'UTC'
+as $$
+begin
+  if p_refusal is not null then
+    perform private.refuse((p_refusal ->> 'status')::integer, p_refusal ->> 'code', p_refusal ->> 'detail',
+                           nullif(p_refusal -> 'extra', 'null'));
+  end if;
+end;
+$$;
+comment on function private.refuse_if(jsonb) is 'Utters a refusal, where there is one.';
+
 create function private.refuse_violation(p_constraint text) returns void
 language plpgsql
 set search_path = '' set timezone = 'UTC'

@@ -26,20 +26,26 @@ create table public.settings (
   delay_grace_mins integer not null default 0,
   tutor_correction_hours integer not null default 24,
   sequence_lock boolean not null default true,
+  tutor_may_reschedule boolean not null default false,
+  consent_hours integer not null default 48,
   updated_at timestamptz not null default private.now(),
   constraint settings_has_one_row check (only_row),
   constraint settings_start_window_is_sane check (start_window_mins between 0 and 1440),
   constraint settings_delay_grace_is_sane check (delay_grace_mins between 0 and 240),
-  constraint settings_correction_window_is_sane check (tutor_correction_hours between 0 and 720)
+  constraint settings_correction_window_is_sane check (tutor_correction_hours between 0 and 720),
+  constraint settings_consent_hours_are_sane check (consent_hours between 1 and 720)
 );
 comment on table public.settings is 'The policies of the house, one row. Change them here; every change is audited.';
 comment on column public.settings.start_window_mins is 'How many minutes before its start a session may be started.';
 comment on column public.settings.delay_grace_mins is 'How many minutes after its start the clock begins a session that nobody has begun.';
 comment on column public.settings.tutor_correction_hours is 'For how many hours a tutor may correct what the clock completed.';
 comment on column public.settings.sequence_lock is 'Whether a tutor must resolve the sessions of a package in order.';
+comment on column public.settings.tutor_may_reschedule is 'Whether a tutor may move a session without asking an admin.';
+comment on column public.settings.consent_hours is 'How many hours a guardian has to answer a wish to cancel.';
 comment on constraint settings_start_window_is_sane on public.settings is 'start_window_mins is 0 to 1440.';
 comment on constraint settings_delay_grace_is_sane on public.settings is 'delay_grace_mins is 0 to 240.';
 comment on constraint settings_correction_window_is_sane on public.settings is 'tutor_correction_hours is 0 to 720.';
+comment on constraint settings_consent_hours_are_sane on public.settings is 'consent_hours is 1 to 720.';
 insert into public.settings default values;
 create trigger settings_touch before update on public.settings for each row execute function private.touch();
 create trigger settings_audit after update on public.settings
@@ -69,7 +75,8 @@ comment on function public.get_settings() is 'Admins read the policies of the ho
 grant execute on function private.get_settings(), public.get_settings() to authenticated;
 
 create function private.update_settings(
-  p_start_window_mins integer, p_delay_grace_mins integer, p_tutor_correction_hours integer, p_sequence_lock boolean
+  p_start_window_mins integer, p_delay_grace_mins integer, p_tutor_correction_hours integer, p_sequence_lock boolean,
+  p_tutor_may_reschedule boolean, p_consent_hours integer
 ) returns jsonb
 language plpgsql security definer
 set search_path = '' set timezone = 'UTC'
@@ -82,7 +89,9 @@ begin
      set start_window_mins = coalesce(p_start_window_mins, start_window_mins),
          delay_grace_mins = coalesce(p_delay_grace_mins, delay_grace_mins),
          tutor_correction_hours = coalesce(p_tutor_correction_hours, tutor_correction_hours),
-         sequence_lock = coalesce(p_sequence_lock, sequence_lock);
+         sequence_lock = coalesce(p_sequence_lock, sequence_lock),
+         tutor_may_reschedule = coalesce(p_tutor_may_reschedule, tutor_may_reschedule),
+         consent_hours = coalesce(p_consent_hours, consent_hours);
   return private.get_settings();
 exception when check_violation then
   get stacked diagnostics v_violated = constraint_name;
@@ -92,16 +101,18 @@ $$;
 
 create function public.update_settings(
   p_start_window_mins integer default null, p_delay_grace_mins integer default null,
-  p_tutor_correction_hours integer default null, p_sequence_lock boolean default null
+  p_tutor_correction_hours integer default null, p_sequence_lock boolean default null,
+  p_tutor_may_reschedule boolean default null, p_consent_hours integer default null
 ) returns jsonb
 language sql volatile security invoker
 set search_path = '' set timezone = 'UTC'
-return private.update_settings(p_start_window_mins, p_delay_grace_mins, p_tutor_correction_hours, p_sequence_lock);
-comment on function public.update_settings(integer, integer, integer, boolean) is
+return private.update_settings(
+  p_start_window_mins, p_delay_grace_mins, p_tutor_correction_hours, p_sequence_lock, p_tutor_may_reschedule, p_consent_hours);
+comment on function public.update_settings(integer, integer, integer, boolean, boolean, integer) is
   'Admins change policies of the house; what is left out stays. Refuses: 401, 403 not_allowed, 422 invalid.';
 grant execute on function
-  private.update_settings(integer, integer, integer, boolean),
-  public.update_settings(integer, integer, integer, boolean) to authenticated;
+  private.update_settings(integer, integer, integer, boolean, boolean, integer),
+  public.update_settings(integer, integer, integer, boolean, boolean, integer) to authenticated;
 
 -- Words about a status -------------------------------------------------------------------------------
 
@@ -131,22 +142,30 @@ create table private.session_transitions (
   from_status public.session_status_enum not null,
   to_status public.session_status_enum not null,
   actor_role public.actor_role not null,
+  at_new_time boolean not null default false,
+  is_wish boolean not null default false,
   is_delayed boolean,
   set_by public.actor_role,
   opens text,
   closes text,
   needs_reason boolean not null default false,
   needs_future_start boolean not null default false,
-  constraint session_transitions_once unique nulls not distinct (origin, from_status, to_status, actor_role, is_delayed, set_by),
+  policy text,
+  constraint session_transitions_once unique nulls not distinct (
+    origin, from_status, to_status, actor_role, at_new_time, is_wish, is_delayed, set_by),
   constraint session_transitions_opens check (opens in ('start_window', 'start', 'end')),
-  constraint session_transitions_closes check (closes in ('end', 'correction_window')),
-  constraint session_transitions_lead_elsewhere check (from_status <> to_status)
+  constraint session_transitions_closes check (closes in ('start', 'end', 'correction_window')),
+  constraint session_transitions_policy check (policy in ('tutor_may_reschedule')),
+  constraint session_transitions_lead_elsewhere check (from_status <> to_status or at_new_time)
 );
 comment on table private.session_transitions is 'Every step a session may take, and on what terms.';
+comment on column private.session_transitions.at_new_time is 'The step gives the session another time.';
+comment on column private.session_transitions.is_wish is 'The actor may ask an admin for the step, not take it.';
 comment on column private.session_transitions.is_delayed is 'The step is for sessions whose is_delayed equals this; empty means either.';
 comment on column private.session_transitions.set_by is 'The step needs the present status to have been set by this actor; terms that name one go before terms that name none.';
 comment on column private.session_transitions.opens is 'From when on: start_window_mins before the start, the start, or the end.';
-comment on column private.session_transitions.closes is 'Until when: the end, or tutor_correction_hours after the present status was set.';
+comment on column private.session_transitions.closes is 'Until when: the start, the end, or tutor_correction_hours after the present status was set.';
+comment on column private.session_transitions.policy is 'The column of public.settings that must be true.';
 alter table private.session_transitions enable row level security;
 
 -- The tutor of the session.
@@ -208,6 +227,31 @@ select origin, from_status, to_status, 'admin', true, to_status = 'scheduled'
    and not exists (select from private.session_transitions t
                     where t.origin = origin.origin and t.from_status = from_status.from_status
                       and t.to_status = to_status.to_status and t.actor_role = 'admin' and t.set_by is null);
+
+-- A new time: for admins (for a lesson that was begun in time with a reason), and for tutors where the house lets them.
+insert into private.session_transitions (
+  origin, from_status, to_status, actor_role, at_new_time, is_wish, is_delayed, policy, needs_reason) values
+  ('match', 'scheduled',   'scheduled', 'admin',   true, false, null,  null, false),
+  ('match', 'rescheduled', 'scheduled', 'admin',   true, false, null,  null, false),
+  ('match', 'in_progress', 'scheduled', 'admin',   true, false, true,  null, false),
+  ('match', 'in_progress', 'scheduled', 'admin',   true, false, false, null, true),
+  ('match', 'scheduled',   'scheduled', 'tutor',   true, false, null,  'tutor_may_reschedule', false),
+  ('match', 'rescheduled', 'scheduled', 'tutor',   true, false, null,  'tutor_may_reschedule', false),
+  ('match', 'in_progress', 'scheduled', 'tutor',   true, false, true,  'tutor_may_reschedule', false);
+
+-- What tutor and student may ask for: another time, and to cancel what has not begun.
+insert into private.session_transitions (
+  origin, from_status, to_status, actor_role, at_new_time, is_wish, is_delayed, closes)
+select wish.origin::public.session_origin, wish.from_status::public.session_status_enum,
+       wish.to_status::public.session_status_enum, asker::public.actor_role, wish.to_status = 'scheduled', true,
+       wish.is_delayed, wish.closes
+  from unnest(array['tutor', 'student']) as asker,
+       (values ('match',   'scheduled',   'scheduled', null::boolean, null),
+               ('match',   'rescheduled', 'scheduled', null, null),
+               ('match',   'in_progress', 'scheduled', true, null),
+               ('match',   'scheduled',   'cancelled', null, 'start'),
+               ('match',   'rescheduled', 'cancelled', null, null),
+               ('booking', 'scheduled',   'cancelled', null, 'start')) as wish (origin, from_status, to_status, is_delayed, closes);
 
 -- The table ------------------------------------------------------------------------------------------
 
@@ -544,11 +588,12 @@ as $$
      and tstzrange(s.scheduled_start_utc, s.scheduled_end_utc) && tstzrange(p_from, p_to)
 $$;
 
-create function private.session_documents(p_session_ids uuid[]) returns jsonb
-language sql stable
+create function private.session_documents(p_session_ids uuid[], p_caller_id uuid) returns jsonb
+language plpgsql stable
 set search_path = '' set timezone = 'UTC'
 as $$
-  select coalesce(jsonb_agg(jsonb_build_object(
+begin
+  return (select coalesce(jsonb_agg(jsonb_build_object(
       'id', s.id,
       'origin', case when s.match_id is null then 'booking' else 'match' end,
       'match_id', s.match_id, 'booking_id', s.booking_id, 'package_id', s.package_id,
@@ -566,6 +611,7 @@ as $$
           select count(*) from public.sessions other
            where other.package_id = s.package_id and private.counts_in_package(other.status)
              and (other.scheduled_start_utc, other.id) <= (s.scheduled_start_utc, s.id)) end) end,
+      'actions', private.session_actions(s, p_caller_id, m.meet_link),
       'version', s.version, 'updated_by_user_id', s.updated_by_user_id,
       'updated_at', s.updated_at, 'created_at', s.created_at)
     order by s.scheduled_start_utc, s.id), '[]')
@@ -575,16 +621,17 @@ as $$
     join public.profiles u on u.id = s.student_user_id
     left join public.matches m on m.id = s.match_id
     left join public.requests r on r.id = m.request_id
-    left join public.packages p on p.id = s.package_id
+    left join public.packages p on p.id = s.package_id);
+end;
 $$;
-comment on function private.session_documents(uuid[]) is
-  'Sessions as every answer shows them, in order of start. "position" is the k of "k of N" among the sessions counted in the package.';
+comment on function private.session_documents(uuid[], uuid) is
+  'Sessions as every answer shows them to that caller, in order of start. "position" is the k of "k of N" among the sessions counted in the package.';
 
 create function private.session_answer(p_session_id uuid, p_caller_id uuid) returns jsonb
 language sql stable
 set search_path = '' set timezone = 'UTC'
 return jsonb_build_object(
-  'session', private.session_documents(array[p_session_id]) -> 0,
+  'session', private.session_documents(array[p_session_id], p_caller_id) -> 0,
   'viewer_timezone', (select timezone from public.profiles where id = p_caller_id));
 
 create function private.get_session(p_session_id uuid) returns jsonb
@@ -600,7 +647,12 @@ begin
   if not found then
     perform private.refuse(404, 'not_found', 'There is no such session.');
   end if;
-  return private.session_answer(p_session_id, v_caller_id);
+  return private.session_answer(p_session_id, v_caller_id) || jsonb_build_object('moves', (
+    select coalesce(jsonb_agg(jsonb_build_object(
+             'from_start_utc', v.from_start_utc, 'from_end_utc', v.from_end_utc,
+             'to_start_utc', v.to_start_utc, 'to_end_utc', v.to_end_utc,
+             'reason', v.reason, 'by_role', v.moved_by_role, 'moved_at', v.created_at) order by v.id), '[]')
+      from public.session_moves v where v.session_id = p_session_id));
 end;
 $$;
 
@@ -609,7 +661,7 @@ language sql stable security invoker
 set search_path = '' set timezone = 'UTC'
 return private.get_session(p_session_id);
 comment on function public.get_session(uuid) is
-  'One session of the caller''s (any, for admins). Refuses: 401, 403 not_allowed, 404 (also for somebody else''s).';
+  'One session of the caller''s (any, for admins), with the times it was moved. Refuses: 401, 403 not_allowed, 404 (also for somebody else''s).';
 grant execute on function private.get_session(uuid), public.get_session(uuid) to authenticated;
 
 create function private.list_sessions(
@@ -658,7 +710,7 @@ begin
     using v_caller_id, p_tutor_id, p_student_id, p_match_id, p_status, p_origin,
           coalesce(p_from, '-infinity'), coalesce(p_to, 'infinity'), p_after_start, p_after_id, v_limit + 1;
   return jsonb_build_object(
-    'sessions', private.session_documents(v_ids[1:v_limit]),
+    'sessions', private.session_documents(v_ids[1:v_limit], v_caller_id),
     'has_more', coalesce(cardinality(v_ids), 0) > v_limit,
     'viewer_timezone', (select timezone from public.profiles where id = v_caller_id));
 end;

@@ -49,14 +49,23 @@ create trigger credit_ledger_append_only before update or delete or truncate on 
   for each statement execute function private.refuse_change(
     'The ledger is append-only: correct the session with tutor_update_session.');
 
-create function private.refuse_exhausted(p_package_id uuid) returns void
-language sql
+create function private.exhausted_refusal(p_package_id uuid) returns jsonb
+language sql immutable
+set search_path = '' set timezone = 'UTC'
+return private.refusal(402, 'package_exhausted',
+  'The package has no credit left. Raise its tier with update_package, sell another with create_package, charge the session to another with move_session_to_package, or correct a session that was charged wrongly.',
+  jsonb_build_object('package_id', p_package_id));
+
+create function private.credit_refusal(p_session public.sessions, p_to public.session_status_enum) returns jsonb
+language sql stable
 set search_path = '' set timezone = 'UTC'
 as $$
-  select private.refuse(402, 'package_exhausted',
-    'The package has no credit left. Raise its tier with update_package, sell another with create_package, charge the session to another with move_session_to_package, or correct a session that was charged wrongly.',
-    jsonb_build_object('package_id', p_package_id))
+  select private.exhausted_refusal(id) from public.packages
+   where id = p_session.package_id and sessions_used >= tier_sessions
+     and private.consumes_credit(p_to) and not private.consumes_credit(p_session.status)
 $$;
+comment on function private.credit_refusal(public.sessions, public.session_status_enum) is
+  'What the ledger would answer to that step now: null, or 402 package_exhausted.';
 
 create function private.move_cache() returns trigger
 language plpgsql security definer
@@ -71,7 +80,7 @@ begin
     update public.packages set sessions_used = sessions_used + v_move.credits
      where id = v_move.package_id and sessions_used + v_move.credits <= tier_sessions;
     if not found then
-      perform private.refuse_exhausted(v_move.package_id);
+      perform private.refuse_if(private.exhausted_refusal(v_move.package_id));
     end if;
   end loop;
   return null;
@@ -202,7 +211,7 @@ begin
     perform private.refuse(422, 'no_active_package', 'The package is cancelled.');
   end if;
   if private.counts_in_package(v_session.status) and private.sessions_needed(v_package) = 0 then
-    perform private.refuse_exhausted(p_package_id);
+    perform private.refuse_if(private.exhausted_refusal(p_package_id));
   end if;
   if exists (select from public.sessions
               where package_id = p_package_id and occurrence_start_utc = v_session.occurrence_start_utc) then

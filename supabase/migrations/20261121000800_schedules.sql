@@ -8,8 +8,8 @@
 -- slot_taken with every conflict. Other sessions of the two people are not in the fingerprint: the
 -- exclusion constraints see them, also those that arrive in between. A date that was generated once is
 -- never generated again, even when it was cancelled or moved. `add_extra_session` adds one make-up.
--- `end_match` cancels what is still to come. A whole house's month has a chapter of its own; moving a series
--- is left to a later one.
+-- `end_match` cancels what is still to come. A whole house's month and moving a series have
+-- chapters of their own.
 
 create function private.package_for(p_match public.matches, p_package_id uuid) returns public.packages
 language plpgsql stable
@@ -50,29 +50,41 @@ as $$
 $$;
 comment on function private.sessions_needed(public.packages) is 'How many sessions a package still lacks: the N of generation.';
 
-create function private.plan_inputs(p_match public.matches, p_package public.packages, p_from_date date) returns jsonb
+create function private.plan_inputs(
+  p_match public.matches, p_package public.packages, p_from_date date, p_moving uuid[] default null
+) returns jsonb
 language plpgsql stable
 set search_path = '' set timezone = 'UTC'
 as $$
 declare
+  -- What moves may leave the package's window: expiry stops generation, not teaching.
+  v_first date := case when p_moving is null then p_package.start_date else coalesce(p_from_date, (
+    select min(scheduled_start_utc)::date - 1 from public.sessions where id = any (p_moving))) end;
+  v_last date := case when p_moving is null then p_package.end_date else v_first + 400 end;
   -- Local dates of any zone lie within a day of the same dates in UTC; a session is at most 8 hours long.
-  v_from timestamptz := greatest(p_package.start_date, p_from_date)::timestamptz - interval '2 days';
-  v_to timestamptz := greatest(p_package.end_date::timestamptz + interval '3 days', v_from);
+  v_from timestamptz := greatest(v_first, p_from_date)::timestamptz - interval '2 days';
+  v_to timestamptz := greatest(v_last::timestamptz + interval '3 days', v_from);
   v_inputs jsonb;
 begin
   select jsonb_build_object(
       'match_id', p_match.id, 'package_id', p_package.id, 'request_id', p_match.request_id,
       'pattern', p_match.schedule_pattern, 'meet_link', p_match.meet_link,
       'tutor', private.person_card(t), 'student', private.person_card(s),
-      'window', jsonb_build_object('start_date', p_package.start_date, 'end_date', p_package.end_date, 'from_date', p_from_date),
+      'window', jsonb_build_object('start_date', v_first, 'end_date', v_last, 'from_date', p_from_date),
       'tier_sessions', p_package.tier_sessions, 'opening_used', p_package.opening_used,
-      'needed', private.sessions_needed(p_package),
+      'needed', coalesce(cardinality(p_moving), private.sessions_needed(p_package)),
+      'moving', (select jsonb_agg(jsonb_build_object(
+                          'session_id', id, 'sequence_number', sequence_number, 'status', status, 'version', version,
+                          'scheduled_start_utc', scheduled_start_utc, 'scheduled_end_utc', scheduled_end_utc)
+                        order by scheduled_start_utc, sequence_number)
+                   from public.sessions where id = any (p_moving)),
       'counted', (select count(*) from public.sessions where package_id = p_package.id and private.counts_in_package(status)),
       'existing', (select count(*) from public.sessions where package_id = p_package.id),
       'taken', (select coalesce(jsonb_agg(occurrence_start_utc order by occurrence_start_utc), '[]')
-                  from public.sessions where package_id = p_package.id and occurrence_start_utc is not null),
+                  from public.sessions
+                 where package_id = p_package.id and occurrence_start_utc is not null and p_moving is null),
       'holidays', (select coalesce(jsonb_agg(jsonb_build_object('date', on_date, 'name', name) order by on_date), '[]')
-                     from public.holidays where on_date between p_package.start_date and p_package.end_date),
+                     from public.holidays where on_date between v_first and v_last),
       'time_off', (select coalesce(jsonb_agg(jsonb_build_object(
                             'id', o.id, 'of', case when o.user_id = t.id then 'tutor' else 'student' end,
                             'starts_on', o.starts_on, 'ends_on', o.ends_on,
@@ -97,11 +109,12 @@ begin
         from public.sessions b
        where (b.tutor_user_id = p_match.tutor_user_id or b.student_user_id = p_match.student_user_id)
          and b.status in ('scheduled', 'in_progress')
+         and b.id <> all (coalesce(p_moving, '{}'))
          and tstzrange(b.scheduled_start_utc, b.scheduled_end_utc) && tstzrange(v_from, v_to)));
 end;
 $$;
-comment on function private.plan_inputs(public.matches, public.packages, date) is
-  'Everything a plan depends on, and a fingerprint of it. The fingerprint leaves out the time and other live sessions.';
+comment on function private.plan_inputs(public.matches, public.packages, date, uuid[]) is
+  'Everything a plan depends on, and a fingerprint of it: a plan of what a package lacks, or of where the sessions p_moving go. The fingerprint leaves out the time and other live sessions.';
 
 create function private.schedule_inputs(p_match_id uuid, p_package_id uuid, p_from_date date) returns jsonb
 language plpgsql stable security definer
@@ -306,7 +319,7 @@ set search_path = '' set timezone = 'UTC'
 as $$
   select jsonb_build_object(
     'created', p_created, 'match_id', p_match_id, 'package_id', p_package_id,
-    'sessions', private.session_documents(array(select id from public.sessions where package_id = p_package_id)),
+    'sessions', private.session_documents(array(select id from public.sessions where package_id = p_package_id), p_caller_id),
     'viewer_timezone', (select timezone from public.profiles where id = p_caller_id))
 $$;
 
@@ -369,7 +382,7 @@ begin
     perform private.refuse(422, 'no_active_package', 'The package is cancelled.');
   end if;
   if private.sessions_needed(v_package) = 0 then
-    perform private.refuse_exhausted(v_package.id);
+    perform private.refuse_if(private.exhausted_refusal(v_package.id));
   end if;
   insert into public.sessions (match_id, tutor_user_id, student_user_id, package_id, sequence_number,
                                scheduled_start_utc, scheduled_end_utc, status_reason,

@@ -8,11 +8,58 @@
 --
 -- `start_session` and `complete_session` are the buttons of both sides, `mark_missed` says who was not there, and
 -- `dispute_session` lets a student object to what the clock completed. All of them take the same step
--- (`private.take_step`). Moving and cancelling with consent are left to later chapters.
+-- (`private.take_step`), and every step has one judge: `private.capacity_refusal` says whether somebody may ever
+-- take it, `private.step_refusal` whether now. They answer rather than refuse, so that the buttons of a session
+-- (`private.session_actions`, a later chapter) ask the same judge. Moving and cancelling have chapters of their own.
 
-create function private.check_transition(
-  p_session public.sessions, p_to public.session_status_enum, p_role public.actor_role, p_reason text
-) returns void
+create function private.capacity_in(p_session public.sessions, p_caller_id uuid) returns public.actor_role
+language sql stable
+set search_path = '' set timezone = 'UTC'
+return case
+  when private.has_role(p_caller_id, 'admin') then 'admin'::public.actor_role
+  when p_session.tutor_user_id = p_caller_id and private.has_role(p_caller_id, 'tutor') then 'tutor'
+  when p_session.student_user_id = p_caller_id and private.has_role(p_caller_id, 'student') then 'student' end;
+comment on function private.capacity_in(public.sessions, uuid) is
+  'In which capacity somebody acts on a session; null when in none.';
+
+create function private.capacity_refusal(
+  p_session public.sessions, p_caller_id uuid, p_role public.actor_role, p_to public.session_status_enum,
+  p_at_new_time boolean default false, p_is_wish boolean default false
+) returns jsonb
+language plpgsql stable
+set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  v_policies text[];
+begin
+  select array_agg(t.policy) into v_policies
+    from private.session_transitions t
+   where t.actor_role = p_role and t.to_status = coalesce(p_to, t.to_status)
+     and t.at_new_time = p_at_new_time and t.is_wish = p_is_wish
+     and (p_role <> 'student' or (t.origin = 'match') = (p_session.match_id is not null));
+  if v_policies is null then
+    return private.refusal(403, 'not_allowed', case
+      when p_is_wish and p_role = 'admin' then 'An admin need not ask.'
+      when p_is_wish then 'Only its tutor or its student may ask for this.'
+      when p_session.tutor_user_id = p_caller_id or p_at_new_time then 'Only an admin may do this.'
+      else 'Only its tutor or an admin may do this.' end);
+  end if;
+  if not exists (select from unnest(v_policies) as policy, public.settings s
+                  where policy is null or (to_jsonb(s) ->> policy)::boolean) then
+    return private.refusal(403, 'not_allowed', 'The house leaves this to its admins.',
+                           jsonb_build_object('policy', v_policies[1]));
+  end if;
+  return null;
+end;
+$$;
+comment on function private.capacity_refusal(
+  public.sessions, uuid, public.actor_role, public.session_status_enum, boolean, boolean) is
+  'Why somebody in that capacity may never set that status (give a new time, ask for it); null when they may at times. 403 not_allowed.';
+
+create function private.step_refusal(
+  p_session public.sessions, p_to public.session_status_enum, p_role public.actor_role, p_reason text,
+  p_at_new_time boolean default false, p_is_wish boolean default false
+) returns jsonb
 language plpgsql stable
 set search_path = '' set timezone = 'UTC'
 as $$
@@ -26,12 +73,15 @@ begin
   select * into v_step from private.session_transitions t
    where t.origin = (case when p_session.match_id is null then 'booking' else 'match' end)::public.session_origin
      and t.from_status = p_session.status and t.to_status = p_to and t.actor_role = p_role
+     and t.at_new_time = p_at_new_time and t.is_wish = p_is_wish
      and coalesce(t.is_delayed, p_session.is_delayed) = p_session.is_delayed
      and coalesce(t.set_by, p_session.status_set_by) = p_session.status_set_by
    order by t.set_by nulls last limit 1;
   if not found then
-    perform private.refuse(409, 'illegal_transition',
-      format('A session that is %s cannot become %s this way.', p_session.status, p_to),
+    return private.refusal(409, 'illegal_transition', case
+      when p_at_new_time then format('A session of a %s that is %s cannot be given another time this way.',
+                                     case when p_session.match_id is null then 'booking' else 'match' end, p_session.status)
+      else format('A session that is %s cannot become %s this way.', p_session.status, p_to) end,
       jsonb_build_object('from', p_session.status, 'to', p_to));
   end if;
   select * into v_settings from public.settings;
@@ -40,56 +90,56 @@ begin
     when 'start' then p_session.scheduled_start_utc
     when 'end' then p_session.scheduled_end_utc end;
   v_closed_at := case v_step.closes
+    when 'start' then p_session.scheduled_start_utc
     when 'end' then p_session.scheduled_end_utc
     when 'correction_window' then p_session.status_changed_at + make_interval(hours => v_settings.tutor_correction_hours) end;
   if v_now < v_opens_at then
-    perform private.refuse(409, 'too_early', 'It is too early for this.', jsonb_strip_nulls(jsonb_build_object(
+    return private.refusal(409, 'too_early', 'It is too early for this.', jsonb_strip_nulls(jsonb_build_object(
       'opens_at', v_opens_at, 'policy', case when v_step.opens = 'start_window' then 'start_window_mins' end)));
   end if;
   if v_now >= v_closed_at then
-    perform private.refuse(409, 'too_late', 'It is too late for this.', jsonb_strip_nulls(jsonb_build_object(
+    return private.refusal(409, 'too_late', 'It is too late for this.', jsonb_strip_nulls(jsonb_build_object(
       'closed_at', v_closed_at, 'policy', case when v_step.closes = 'correction_window' then 'tutor_correction_hours' end)));
   end if;
   if v_step.needs_future_start and p_session.scheduled_start_utc <= v_now then
-    perform private.refuse(409, 'too_late', 'Only a session that has not begun can be scheduled again.',
+    return private.refusal(409, 'too_late', 'Only a session that has not begun can be scheduled again.',
                            jsonb_build_object('closed_at', p_session.scheduled_start_utc));
   end if;
   if v_step.needs_reason and btrim(coalesce(p_reason, '')) = '' then
-    perform private.refuse(422, 'reason_required', 'Say why.', jsonb_build_object('field', 'reason'));
+    return private.refusal(422, 'reason_required', 'Say why.', jsonb_build_object('field', 'reason'));
   end if;
-  if v_settings.sequence_lock and p_role = 'tutor' and private.is_live(p_session.status) and not private.is_live(p_to) then
-    perform private.check_sequence(p_session);
+  if v_settings.sequence_lock and p_role = 'tutor' and private.is_live(p_session.status)
+     and not private.is_live(p_to) and not p_is_wish then
+    return private.sequence_refusal(p_session);
   end if;
+  return null;
 end;
 $$;
-comment on function private.check_transition(public.sessions, public.session_status_enum, public.actor_role, text) is
-  'Refuses a step that private.session_transitions does not allow, or not now. Refuses: 409 illegal_transition, too_early, too_late, out_of_order, 422 reason_required.';
+comment on function private.step_refusal(
+  public.sessions, public.session_status_enum, public.actor_role, text, boolean, boolean) is
+  'Why private.session_transitions does not allow a step now, or null. Any step has this one judge, whether it is taken or only asked about. 409 illegal_transition, too_early, too_late, out_of_order, 422 reason_required.';
 
-create function private.check_sequence(p_session public.sessions) returns void
-language plpgsql stable
+create function private.sequence_refusal(p_session public.sessions) returns jsonb
+language sql stable
 set search_path = '' set timezone = 'UTC'
 as $$
-declare
-  v_blockers jsonb;
-begin
-  select jsonb_agg(jsonb_build_object('session_id', s.id, 'sequence_number', s.sequence_number,
-                                      'scheduled_start_utc', s.scheduled_start_utc)
-                   order by s.scheduled_start_utc, s.sequence_number)
-    into v_blockers
+  select private.refusal(409, 'out_of_order', 'Earlier sessions of the package are still open.',
+           jsonb_build_object('policy', 'sequence_lock', 'blockers', jsonb_agg(jsonb_build_object(
+             'session_id', s.id, 'sequence_number', s.sequence_number, 'scheduled_start_utc', s.scheduled_start_utc)
+             order by s.scheduled_start_utc, s.sequence_number)))
     from public.sessions s
    where s.package_id = p_session.package_id
-     and private.is_live(s.status)
-     and (s.scheduled_start_utc, s.sequence_number) < (p_session.scheduled_start_utc, p_session.sequence_number);
-  if v_blockers is not null then
-    perform private.refuse(409, 'out_of_order', 'Earlier sessions of the package are still open.',
-                           jsonb_build_object('blockers', v_blockers, 'policy', 'sequence_lock'));
-  end if;
-end;
+     and s.status in ('scheduled', 'in_progress')
+     and (s.scheduled_start_utc, s.sequence_number) < (p_session.scheduled_start_utc, p_session.sequence_number)
+  having count(*) > 0
 $$;
-comment on function private.check_sequence(public.sessions) is
-  'A tutor resolves the sessions of a package in order. Refuses: 409 out_of_order, naming the blockers.';
+comment on function private.sequence_refusal(public.sessions) is
+  'A tutor resolves the sessions of a package in order: null, or 409 out_of_order naming the blockers.';
 
-create function private.side_of(p_session_id uuid, p_caller_id uuid, p_to public.session_status_enum) returns public.actor_role
+create function private.side_of(
+  p_session_id uuid, p_caller_id uuid, p_to public.session_status_enum,
+  p_at_new_time boolean default false, p_is_wish boolean default false
+) returns public.actor_role
 language plpgsql stable
 set search_path = '' set timezone = 'UTC'
 as $$
@@ -103,22 +153,33 @@ begin
   if not found then
     perform private.refuse(404, 'not_found', 'There is no such session.');
   end if;
-  v_role := case
-    when private.has_role(p_caller_id, 'admin') then 'admin'
-    when v_session.tutor_user_id = p_caller_id and private.has_role(p_caller_id, 'tutor') then 'tutor'
-    when v_session.student_user_id = p_caller_id and private.has_role(p_caller_id, 'student') then 'student' end;
-  if not exists (select from private.session_transitions t
-                  where t.actor_role = v_role and t.to_status = coalesce(p_to, t.to_status)
-                    and (v_role <> 'student' or (t.origin = 'match') = (v_session.match_id is not null))) then
-    perform private.refuse(403, 'not_allowed', case
-      when v_session.tutor_user_id = p_caller_id then 'Only an admin may do this.'
-      else 'Only its tutor or an admin may do this.' end);
-  end if;
+  v_role := private.capacity_in(v_session, p_caller_id);
+  perform private.refuse_if(private.capacity_refusal(v_session, p_caller_id, v_role, p_to, p_at_new_time, p_is_wish));
   return v_role;
 end;
 $$;
-comment on function private.side_of(uuid, uuid, public.session_status_enum) is
-  'In which capacity the caller may set that status on the session at all. Refuses: 404 when it is not theirs to see, 403 not_allowed.';
+comment on function private.side_of(uuid, uuid, public.session_status_enum, boolean, boolean) is
+  'In which capacity the caller may take that step on the session at all. Refuses: 404 when it is not theirs to see, 403 not_allowed.';
+
+create function private.refuse_slot_taken(p_session public.sessions, p_start_utc timestamptz, p_role public.actor_role) returns void
+language plpgsql
+set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  v_match public.matches;
+begin
+  v_match.tutor_user_id := p_session.tutor_user_id;
+  v_match.student_user_id := p_session.student_user_id;
+  perform private.refuse(409, 'slot_taken', 'The tutor or the student has another live session then.',
+    jsonb_build_object('conflicts', (
+      select jsonb_agg(case when p_role = 'admin' then conflict else conflict - 'session_id' end)
+        from jsonb_array_elements(private.slot_conflicts(
+          v_match, array[tstzrange(p_start_utc, p_start_utc + (p_session.scheduled_end_utc - p_session.scheduled_start_utc))],
+          array[p_session.id])) as conflict)));
+end;
+$$;
+comment on function private.refuse_slot_taken(public.sessions, timestamptz, public.actor_role) is
+  'Refuses (409 slot_taken) a time that meets other live sessions; only admins learn which.';
 
 create function private.take_step(
   p_session_id uuid, p_to public.session_status_enum, p_caller_id uuid, p_role public.actor_role,
@@ -129,7 +190,6 @@ set search_path = '' set timezone = 'UTC'
 as $$
 declare
   v_session public.sessions;
-  v_match public.matches;
 begin
   select * into v_session from public.sessions where id = p_session_id;
   if private.is_live(p_to) then
@@ -139,19 +199,20 @@ begin
   select * into v_session from public.sessions where id = p_session_id for update;
 
   if p_to = v_session.status then
-    if p_notes is distinct from coalesce(v_session.tutor_notes, '') and p_notes is not null then
-      update public.sessions
-         set tutor_notes = nullif(p_notes, ''), version = version + 1, updated_by_user_id = p_caller_id, updated_by_role = p_role
-       where id = p_session_id;
-      return private.session_answer(p_session_id, p_caller_id) || '{"changed": true}';
-    end if;
-    return private.session_answer(p_session_id, p_caller_id) || '{"changed": false}';
+    -- Other notes are saved, and whoever comes after the clock is recorded; the session stays delayed.
+    update public.sessions
+       set tutor_notes = nullif(coalesce(p_notes, tutor_notes), ''),
+           started_by = case when p_to = 'in_progress' then coalesce(started_by, p_caller_id) else started_by end,
+           version = version + 1, updated_by_user_id = p_caller_id, updated_by_role = p_role
+     where id = p_session_id
+       and (p_notes <> coalesce(tutor_notes, '') or (p_to = 'in_progress' and started_by is null));
+    return private.session_answer(p_session_id, p_caller_id) || jsonb_build_object('changed', found);
   end if;
   if p_expected_version <> v_session.version then
     perform private.refuse(409, 'stale_version', 'The session has changed since you read it.',
                            jsonb_build_object('version', v_session.version));
   end if;
-  perform private.check_transition(v_session, p_to, p_role, p_reason);
+  perform private.refuse_if(private.step_refusal(v_session, p_to, p_role, p_reason));
 
   update public.sessions
      set status = p_to,
@@ -161,12 +222,7 @@ begin
    where id = p_session_id;
   return private.session_answer(p_session_id, p_caller_id) || '{"changed": true}';
 exception when exclusion_violation then
-  select * into v_match from public.matches where id = v_session.match_id;
-  v_match.tutor_user_id := v_session.tutor_user_id;
-  v_match.student_user_id := v_session.student_user_id;
-  perform private.refuse(409, 'slot_taken', 'The tutor or the student has another live session then.',
-    jsonb_build_object('conflicts', private.slot_conflicts(
-      v_match, array[tstzrange(v_session.scheduled_start_utc, v_session.scheduled_end_utc)], array[v_session.id])));
+  perform private.refuse_slot_taken(v_session, v_session.scheduled_start_utc, p_role);
 end;
 $$;
 comment on function private.take_step(uuid, public.session_status_enum, uuid, public.actor_role, text, text, integer) is
@@ -223,13 +279,6 @@ declare
   v_caller_id uuid := private.require_caller();
   v_role public.actor_role := private.side_of(p_session_id, v_caller_id, 'in_progress');
 begin
-  -- Whoever comes after the clock is recorded; the session stays delayed.
-  update public.sessions
-     set started_by = v_caller_id, version = version + 1, updated_by_user_id = v_caller_id, updated_by_role = v_role
-   where id = p_session_id and status = 'in_progress' and started_by is null;
-  if found then
-    return private.session_answer(p_session_id, v_caller_id) || '{"changed": true}';
-  end if;
   return private.take_step(p_session_id, 'in_progress', v_caller_id, v_role, p_expected_version => p_expected_version);
 end;
 $$;
@@ -314,6 +363,30 @@ create policy "Who reads a session reads its dispute" on public.disputes
   for select to authenticated
   using (session_id in (select id from public.sessions));
 
+create function private.dispute_refusal(p_session public.sessions, p_caller_id uuid) returns jsonb
+language plpgsql stable
+set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  v_closed_at timestamptz := p_session.status_changed_at
+    + (select make_interval(hours => tutor_correction_hours) from public.settings);
+begin
+  return case
+    when p_session.student_user_id <> p_caller_id or not private.has_role(p_caller_id, 'student') then
+      private.refusal(403, 'not_allowed', 'Only its student may dispute a session.')
+    when exists (select from public.disputes where session_id = p_session.id) then
+      private.refusal(200, 'already_so', 'It is so already.')
+    when p_session.status <> 'done' or p_session.status_set_by <> 'clock' or p_session.match_id is null then
+      private.refusal(409, 'illegal_transition', 'Only what the clock completed can be disputed.',
+                      jsonb_build_object('from', p_session.status))
+    when private.now() >= v_closed_at then
+      private.refusal(409, 'too_late', 'It is too late for this.',
+                      jsonb_build_object('closed_at', v_closed_at, 'policy', 'tutor_correction_hours')) end;
+end;
+$$;
+comment on function private.dispute_refusal(public.sessions, uuid) is
+  'Why somebody may not dispute a session now, or null; a disputed one is so already.';
+
 create function private.dispute_session(p_session_id uuid, p_reason text) returns jsonb
 language plpgsql security definer
 set search_path = '' set timezone = 'UTC'
@@ -321,28 +394,18 @@ as $$
 declare
   v_caller_id uuid := private.require_caller();
   v_session public.sessions;
-  v_closed_at timestamptz;
+  v_refusal jsonb;
 begin
   select * into v_session from public.sessions
    where id = p_session_id and (v_caller_id in (tutor_user_id, student_user_id) or private.is_admin()) for update;
   if not found then
     perform private.refuse(404, 'not_found', 'There is no such session.');
   end if;
-  if v_session.student_user_id <> v_caller_id or not private.has_role(v_caller_id, 'student') then
-    perform private.refuse(403, 'not_allowed', 'Only its student may dispute a session.');
-  end if;
-  if exists (select from public.disputes where session_id = p_session_id) then
+  v_refusal := private.dispute_refusal(v_session, v_caller_id);
+  if v_refusal ->> 'code' = 'already_so' then
     return private.session_answer(p_session_id, v_caller_id) || '{"changed": false}';
   end if;
-  if v_session.status <> 'done' or v_session.status_set_by <> 'clock' or v_session.match_id is null then
-    perform private.refuse(409, 'illegal_transition', 'Only what the clock completed can be disputed.',
-                           jsonb_build_object('from', v_session.status));
-  end if;
-  v_closed_at := v_session.status_changed_at + (select make_interval(hours => tutor_correction_hours) from public.settings);
-  if private.now() >= v_closed_at then
-    perform private.refuse(409, 'too_late', 'It is too late for this.',
-      jsonb_build_object('closed_at', v_closed_at, 'policy', 'tutor_correction_hours'));
-  end if;
+  perform private.refuse_if(v_refusal);
   if btrim(coalesce(p_reason, '')) = '' then
     perform private.refuse(422, 'reason_required', 'Say what happened.', jsonb_build_object('field', 'reason'));
   end if;

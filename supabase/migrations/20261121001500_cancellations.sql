@@ -1,0 +1,356 @@
+-- 15. Cancellations
+--
+-- An admin cancels at once, with a reason (`cancel_session`): the time is free again and no credit is taken.
+-- Its tutor or student asks (`request_cancellation`; one open request for a session). Then
+--
+--   pending → approved (an admin), rejected (an admin), withdrawn (who asked)
+--           → lapsed, by a trigger, when the session is moved, parked, begun, resolved or cancelled otherwise.
+--
+-- Approving is the admin's cancelling, with the request's reason. The states in which a guardian has answered, and
+-- the clock that takes silence for consent, are left to the chapter that asks guardians.
+
+create type public.cancellation_status as enum (
+  'pending', 'approved', 'auto_approved', 'rejected', 'reschedule_requested', 'call_requested', 'withdrawn', 'lapsed');
+comment on type public.cancellation_status is
+  'What became of a wish to cancel; pending and call_requested are open, lapsed means the session changed before anybody decided.';
+
+create table public.cancellation_requests (
+  id uuid primary key default gen_random_uuid(),
+  session_id uuid not null references public.sessions (id),
+  status public.cancellation_status not null default 'pending',
+  reason text not null,
+  requested_by_user_id uuid not null references public.profiles (id),
+  requested_by_role public.actor_role not null,
+  decided_by_user_id uuid references public.profiles (id),
+  decided_at timestamptz,
+  decision_reason text,
+  created_at timestamptz not null default private.now(),
+  updated_at timestamptz not null default private.now(),
+  constraint cancellation_requests_reason_is_bounded check (char_length(reason) between 1 and 1000),
+  constraint cancellation_requests_decision_is_bounded check (char_length(decision_reason) <= 1000),
+  constraint cancellation_requests_are_decided_once check ((status in ('pending', 'call_requested')) = (decided_at is null))
+);
+comment on table public.cancellation_requests is 'Wishes of tutors and students to cancel a session.';
+comment on column public.cancellation_requests.requested_by_role is 'On which side of the session they are.';
+comment on column public.cancellation_requests.decided_by_user_id is 'Who decided; empty when it lapsed.';
+comment on column public.cancellation_requests.decision_reason is 'What the admin says about it.';
+create unique index cancellation_requests_one_open on public.cancellation_requests (session_id)
+  where status in ('pending', 'call_requested');
+create index cancellation_requests_session on public.cancellation_requests (session_id);
+create index cancellation_requests_requested_by on public.cancellation_requests (requested_by_user_id, created_at, id);
+create index cancellation_requests_decided_by on public.cancellation_requests (decided_by_user_id) where decided_by_user_id is not null;
+create index cancellation_requests_age on public.cancellation_requests (created_at, id);
+create trigger cancellation_requests_touch before update on public.cancellation_requests
+  for each row execute function private.touch();
+create trigger cancellation_requests_audit after insert or update on public.cancellation_requests
+  for each row execute function private.audit_change('cancellation_request');
+create trigger cancellation_requests_stay before delete or truncate on public.cancellation_requests
+  for each statement execute function private.refuse_change('Requests stay: reject them, or let who asked withdraw them.');
+create trigger cancellation_requests_record after insert or update on public.cancellation_requests
+  for each row execute function private.record_wish('cancellation');
+
+create function private.lapse_cancellation_requests() returns trigger
+language plpgsql security definer
+set search_path = '' set timezone = 'UTC'
+as $$
+begin
+  update public.cancellation_requests r
+     set status = 'lapsed', decided_at = private.now()
+    from old_sessions o join new_sessions n using (id)
+   where r.session_id = n.id and r.status in ('pending', 'call_requested')
+     and (o.status, o.scheduled_start_utc) <> (n.status, n.scheduled_start_utc);
+  return null;
+end;
+$$;
+create trigger sessions_lapse_cancellation_requests after update on public.sessions
+  referencing old table as old_sessions new table as new_sessions
+  for each statement execute function private.lapse_cancellation_requests();
+
+alter table public.cancellation_requests enable row level security;
+grant select on public.cancellation_requests to authenticated, service_role;
+create policy "Who asked reads the request, admins all" on public.cancellation_requests
+  for select to authenticated
+  using (requested_by_user_id = (select private.caller_id()) or (select private.is_admin()));
+
+create function private.cancel_session(p_session_id uuid, p_reason text, p_expected_version integer) returns jsonb
+language plpgsql security definer
+set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  v_caller_id uuid := private.require_caller();
+  v_role public.actor_role := private.side_of(p_session_id, v_caller_id, 'cancelled');
+begin
+  return private.take_step(p_session_id, 'cancelled', v_caller_id, v_role, p_reason => p_reason, p_expected_version => p_expected_version);
+end;
+$$;
+
+create function public.cancel_session(p_session_id uuid, p_reason text, p_expected_version integer default null) returns jsonb
+language sql volatile security invoker
+set search_path = '' set timezone = 'UTC'
+return private.cancel_session(p_session_id, p_reason, p_expected_version);
+comment on function public.cancel_session(uuid, text, integer) is
+  'Admins cancel a session at once; its time is free again, and a credit that was taken goes back. Refuses: 401, 403 not_allowed, 404, 409 illegal_transition, stale_version, 422 reason_required.';
+grant execute on function private.cancel_session(uuid, text, integer), public.cancel_session(uuid, text, integer) to authenticated;
+
+create function private.cancellation_request_document(p_request public.cancellation_requests, p_caller_id uuid) returns jsonb
+language sql stable
+set search_path = '' set timezone = 'UTC'
+as $$
+  select jsonb_build_object(
+           'id', p_request.id, 'status', p_request.status, 'reason', p_request.reason,
+           'requested_by', private.person_card(asker), 'requested_by_role', p_request.requested_by_role,
+           'decided_at', p_request.decided_at, 'decision_reason', p_request.decision_reason,
+           'session', private.session_documents(array[p_request.session_id], p_caller_id) -> 0,
+           'created_at', p_request.created_at)
+    from public.profiles asker where asker.id = p_request.requested_by_user_id
+$$;
+
+create function private.cancellation_request_answer(p_request_id uuid, p_caller_id uuid, p_changed boolean) returns jsonb
+language sql stable
+set search_path = '' set timezone = 'UTC'
+as $$
+  select jsonb_build_object(
+           'request', private.cancellation_request_document(r, p_caller_id), 'changed', p_changed,
+           'viewer_timezone', (select timezone from public.profiles where id = p_caller_id))
+    from public.cancellation_requests r where r.id = p_request_id
+$$;
+
+create function private.cancellation_wish_refusal(p_session public.sessions, p_caller_id uuid, p_role public.actor_role) returns jsonb
+language plpgsql stable
+set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  v_open public.cancellation_requests;
+begin
+  select * into v_open from public.cancellation_requests
+   where session_id = p_session.id and status in ('pending', 'call_requested');
+  return case
+    when v_open.requested_by_user_id = p_caller_id then private.refusal(200, 'already_so', 'It is so already.')
+    when v_open.id is not null then private.refusal(409, 'already_requested', 'The other side has asked to cancel it already.')
+    else private.step_refusal(p_session, 'cancelled', p_role, null, p_is_wish => true) end;
+end;
+$$;
+comment on function private.cancellation_wish_refusal(public.sessions, uuid, public.actor_role) is
+  'Why somebody may not ask to cancel a session now, or null; whoever has asked is told that it is so already. 409 already_requested, illegal_transition, too_late.';
+
+create function private.request_cancellation(p_session_id uuid, p_reason text) returns jsonb
+language plpgsql security definer
+set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  v_caller_id uuid := private.require_caller();
+  v_role public.actor_role := private.side_of(p_session_id, v_caller_id, 'cancelled', p_is_wish => true);
+  v_session public.sessions;
+  v_refusal jsonb;
+  v_request_id uuid;
+begin
+  select * into v_session from public.sessions where id = p_session_id for update;
+  v_refusal := private.cancellation_wish_refusal(v_session, v_caller_id, v_role);
+  if v_refusal ->> 'code' = 'already_so' then
+    select id into v_request_id from public.cancellation_requests
+     where session_id = p_session_id and status in ('pending', 'call_requested');
+    return private.cancellation_request_answer(v_request_id, v_caller_id, false);
+  end if;
+  perform private.refuse_if(v_refusal);
+  if btrim(coalesce(p_reason, '')) = '' then
+    perform private.refuse(422, 'reason_required', 'Say why.', '{"field": "reason"}');
+  end if;
+  perform private.limit_calls('request_cancellation', 20, interval '1 hour');
+  insert into public.cancellation_requests (session_id, reason, requested_by_user_id, requested_by_role)
+  values (p_session_id, btrim(p_reason), v_caller_id, v_role)
+  returning id into v_request_id;
+  return private.cancellation_request_answer(v_request_id, v_caller_id, true);
+exception when check_violation then
+  perform private.refuse(422, 'invalid', 'reason must have at most 1000 characters.', '{"field": "reason"}');
+end;
+$$;
+
+create function public.request_cancellation(p_session_id uuid, p_reason text) returns jsonb
+language sql volatile security invoker
+set search_path = '' set timezone = 'UTC'
+return private.request_cancellation(p_session_id, p_reason);
+comment on function public.request_cancellation(uuid, text) is
+  'Its tutor or student asks to cancel a session that has not begun; an admin decides. Refuses: 401, 403 not_allowed, 404, 409 already_requested, illegal_transition, too_late, 422 reason_required, invalid, 429 too_many_requests.';
+grant execute on function private.request_cancellation(uuid, text), public.request_cancellation(uuid, text) to authenticated;
+
+create function private.list_cancellation_requests(
+  p_status public.cancellation_status, p_session_id uuid, p_after_created timestamptz, p_after_id uuid, p_limit integer
+) returns jsonb
+language plpgsql stable security definer
+set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  v_caller_id uuid := private.require_caller();
+  v_is_admin boolean := private.has_role(v_caller_id, 'admin');
+  v_limit integer := coalesce(p_limit, 50);
+begin
+  if v_limit not between 1 and 200 then
+    perform private.refuse(422, 'invalid', 'limit must be 1 to 200.', jsonb_build_object('field', 'limit'));
+  end if;
+  return (
+    with page as (
+      select r from public.cancellation_requests r
+       where (v_is_admin or r.requested_by_user_id = v_caller_id)
+         and (p_status is null or r.status = p_status)
+         and (p_session_id is null or r.session_id = p_session_id)
+         and (p_after_id is null or (r.created_at, r.id) > (p_after_created, p_after_id))
+       order by r.created_at, r.id limit v_limit + 1
+    )
+    select jsonb_build_object(
+      'requests', (select coalesce(jsonb_agg(private.cancellation_request_document(shown.r, v_caller_id)
+                                             order by (shown.r).created_at, (shown.r).id), '[]')
+                     from (select r from page limit v_limit) as shown),
+      'has_more', (select count(*) from page) > v_limit,
+      'viewer_timezone', (select timezone from public.profiles where id = v_caller_id)));
+end;
+$$;
+
+create function public.list_cancellation_requests(
+  p_status public.cancellation_status default null, p_session_id uuid default null,
+  p_after_created timestamptz default null, p_after_id uuid default null, p_limit integer default 50
+) returns jsonb
+language sql stable security invoker
+set search_path = '' set timezone = 'UTC'
+return private.list_cancellation_requests(p_status, p_session_id, p_after_created, p_after_id, p_limit);
+comment on function public.list_cancellation_requests(public.cancellation_status, uuid, timestamptz, uuid, integer) is
+  'The caller''s wishes to cancel (everybody''s, for admins), oldest first, a page at a time. Refuses: 401, 403 not_allowed, 422 invalid.';
+grant execute on function
+  private.list_cancellation_requests(public.cancellation_status, uuid, timestamptz, uuid, integer),
+  public.list_cancellation_requests(public.cancellation_status, uuid, timestamptz, uuid, integer) to authenticated;
+
+create function private.get_cancellation_request(p_request_id uuid) returns jsonb
+language plpgsql stable security definer
+set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  v_caller_id uuid := private.require_caller();
+begin
+  perform from public.cancellation_requests
+    where id = p_request_id and (requested_by_user_id = v_caller_id or private.has_role(v_caller_id, 'admin'));
+  if not found then
+    perform private.refuse(404, 'not_found', 'There is no such request.');
+  end if;
+  return private.cancellation_request_answer(p_request_id, v_caller_id, false) - 'changed';
+end;
+$$;
+
+create function public.get_cancellation_request(p_request_id uuid) returns jsonb
+language sql stable security invoker
+set search_path = '' set timezone = 'UTC'
+return private.get_cancellation_request(p_request_id);
+comment on function public.get_cancellation_request(uuid) is
+  'One wish to cancel, for who asked and for admins. Refuses: 401, 403 not_allowed, 404 (also for somebody else''s).';
+grant execute on function private.get_cancellation_request(uuid), public.get_cancellation_request(uuid) to authenticated;
+
+create function private.lock_cancellation_request(p_request_id uuid, p_caller_id uuid) returns public.cancellation_requests
+language plpgsql
+set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  v_request public.cancellation_requests;
+begin
+  select * into v_request from public.cancellation_requests
+   where id = p_request_id and (requested_by_user_id = p_caller_id or private.has_role(p_caller_id, 'admin'));
+  if not found then
+    perform private.refuse(404, 'not_found', 'There is no such request.');
+  end if;
+  perform from public.sessions where id = v_request.session_id for update;
+  select * into v_request from public.cancellation_requests where id = p_request_id for update;
+  return v_request;
+end;
+$$;
+comment on function private.lock_cancellation_request(uuid, uuid) is
+  'The request, its session locked before it. Refuses: 404 when it is not the caller''s to see.';
+
+create function private.approve_cancellation(p_request_id uuid, p_reason text) returns jsonb
+language plpgsql security definer
+set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  v_caller_id uuid := private.require_admin();
+  v_request public.cancellation_requests := private.lock_cancellation_request(p_request_id, v_caller_id);
+begin
+  if v_request.status = 'approved' then
+    return private.cancellation_request_answer(p_request_id, v_caller_id, false);
+  end if;
+  if v_request.status not in ('pending', 'call_requested') then
+    perform private.refuse_decided(v_request.status::text);
+  end if;
+  update public.cancellation_requests
+     set status = 'approved', decided_by_user_id = v_caller_id, decided_at = private.now(),
+         decision_reason = nullif(btrim(p_reason), '')
+   where id = p_request_id;
+  perform private.take_step(v_request.session_id, 'cancelled', v_caller_id, 'admin', p_reason => v_request.reason);
+  return private.cancellation_request_answer(p_request_id, v_caller_id, true);
+end;
+$$;
+
+create function public.approve_cancellation(p_request_id uuid, p_reason text default null) returns jsonb
+language sql volatile security invoker
+set search_path = '' set timezone = 'UTC'
+return private.approve_cancellation(p_request_id, p_reason);
+comment on function public.approve_cancellation(uuid, text) is
+  'Admins cancel the session as was asked. Refuses: 401, 403 not_allowed, 404, 409 already_decided.';
+grant execute on function private.approve_cancellation(uuid, text), public.approve_cancellation(uuid, text) to authenticated;
+
+create function private.reject_cancellation(p_request_id uuid, p_reason text) returns jsonb
+language plpgsql security definer
+set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  v_caller_id uuid := private.require_admin();
+  v_request public.cancellation_requests := private.lock_cancellation_request(p_request_id, v_caller_id);
+begin
+  if v_request.status = 'rejected' then
+    return private.cancellation_request_answer(p_request_id, v_caller_id, false);
+  end if;
+  if v_request.status not in ('pending', 'call_requested') then
+    perform private.refuse_decided(v_request.status::text);
+  end if;
+  update public.cancellation_requests
+     set status = 'rejected', decided_by_user_id = v_caller_id, decided_at = private.now(),
+         decision_reason = nullif(btrim(p_reason), '')
+   where id = p_request_id;
+  return private.cancellation_request_answer(p_request_id, v_caller_id, true);
+end;
+$$;
+
+create function public.reject_cancellation(p_request_id uuid, p_reason text default null) returns jsonb
+language sql volatile security invoker
+set search_path = '' set timezone = 'UTC'
+return private.reject_cancellation(p_request_id, p_reason);
+comment on function public.reject_cancellation(uuid, text) is
+  'Admins keep the session. Refuses: 401, 403 not_allowed, 404, 409 already_decided.';
+grant execute on function private.reject_cancellation(uuid, text), public.reject_cancellation(uuid, text) to authenticated;
+
+create function private.withdraw_cancellation(p_request_id uuid) returns jsonb
+language plpgsql security definer
+set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  v_caller_id uuid := private.require_caller();
+  v_request public.cancellation_requests := private.lock_cancellation_request(p_request_id, v_caller_id);
+begin
+  if v_request.requested_by_user_id <> v_caller_id then
+    perform private.refuse(403, 'not_allowed', 'Only who asked may withdraw a request.');
+  end if;
+  if v_request.status = 'withdrawn' then
+    return private.cancellation_request_answer(p_request_id, v_caller_id, false);
+  end if;
+  if v_request.status not in ('pending', 'call_requested') then
+    perform private.refuse_decided(v_request.status::text);
+  end if;
+  update public.cancellation_requests
+     set status = 'withdrawn', decided_by_user_id = v_caller_id, decided_at = private.now()
+   where id = p_request_id;
+  return private.cancellation_request_answer(p_request_id, v_caller_id, true);
+end;
+$$;
+
+create function public.withdraw_cancellation(p_request_id uuid) returns jsonb
+language sql volatile security invoker
+set search_path = '' set timezone = 'UTC'
+return private.withdraw_cancellation(p_request_id);
+comment on function public.withdraw_cancellation(uuid) is
+  'Who asked to cancel takes the wish back. Refuses: 401, 403 not_allowed, 404, 409 already_decided.';
+grant execute on function private.withdraw_cancellation(uuid), public.withdraw_cancellation(uuid) to authenticated;
