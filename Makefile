@@ -7,10 +7,10 @@ stack  := $(python) -m scripts.stack
 ready := .venv/.ready node_modules/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo month test test-live test-long up down reset status env benchmark lint lock snapshot advisors
+.PHONY: help setup demo month test test-live test-long up down reset status env benchmark lint lock snapshot advisors deploy-check
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(ready) ## install what the other targets need (they do it themselves)
 
@@ -54,6 +54,9 @@ lint: $(ready) ## ruff and pyright
 
 advisors: $(ready) ## Supabase's own advisors against the running stack
 	@$(stack) advisors
+
+deploy-check: $(ready) ## build what Vercel would deploy, without an account, and ask it a few questions
+	@$(python) -m scripts.deploy_check
 
 snapshot: $(ready) ## write the schema's snapshot anew, after a change of a migration
 	@$(python) -m pytest -q tests/laws/test_schema_snapshot.py --snapshot-update

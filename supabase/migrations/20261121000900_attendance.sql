@@ -30,24 +30,24 @@ language plpgsql stable
 set search_path = '' set timezone = 'UTC'
 as $$
 declare
-  v_policies text[];
+  v_policy text;
 begin
-  select array_agg(t.policy) into v_policies
+  -- A step without a policy goes first.
+  select t.policy into v_policy
     from private.session_transitions t
    where t.actor_role = p_role and t.to_status = coalesce(p_to, t.to_status)
      and t.at_new_time = p_at_new_time and t.is_wish = p_is_wish
-     and (p_role <> 'student' or (t.origin = 'match') = (p_session.match_id is not null));
-  if v_policies is null then
+     and (p_role <> 'student' or (t.origin = 'match') = (p_session.match_id is not null))
+   order by t.policy nulls first limit 1;
+  if not found then
     return private.refusal(403, 'not_allowed', case
       when p_is_wish and p_role = 'admin' then 'An admin need not ask.'
       when p_is_wish then 'Only its tutor or its student may ask for this.'
       when p_session.tutor_user_id = p_caller_id or p_at_new_time then 'Only an admin may do this.'
       else 'Only its tutor or an admin may do this.' end);
   end if;
-  if not exists (select from unnest(v_policies) as policy, public.settings s
-                  where policy is null or (to_jsonb(s) ->> policy)::boolean) then
-    return private.refusal(403, 'not_allowed', 'The house leaves this to its admins.',
-                           jsonb_build_object('policy', v_policies[1]));
+  if v_policy is not null and not (select (to_jsonb(s) ->> v_policy)::boolean from public.settings s) then
+    return private.refusal(403, 'not_allowed', 'The house leaves this to its admins.', jsonb_build_object('policy', v_policy));
   end if;
   return null;
 end;
