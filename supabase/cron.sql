@@ -11,19 +11,23 @@ declare
   v_missing text[];
   v_call constant text := $call$
     select net.http_get(
-      url := (select rtrim(decrypted_secret, '/') from vault.decrypted_secrets where name = 'lessonkeeper_functions_url') || %L,
-      headers := jsonb_build_object(
-        'Authorization',
-        'Bearer ' || (select decrypted_secret from vault.decrypted_secrets where name = 'lessonkeeper_cron_secret')
-      ),
+      url := (
+        select rtrim(decrypted_secret, '/') from vault.decrypted_secrets where name = 'lessonkeeper_functions_url'
+      ) || %L,
+      headers := jsonb_build_object('Authorization', 'Bearer ' || (
+        select decrypted_secret from vault.decrypted_secrets where name = 'lessonkeeper_cron_secret'
+      )),
       timeout_milliseconds := 60000 -- above CRON_BUDGET_SECONDS: pg_net gives up after a few seconds otherwise
     )
   $call$;
+  v_forget constant text := $forget$
+    delete from cron.job_run_details where end_time < now() - interval '7 days'
+  $forget$;
   v_jobs constant jsonb := jsonb_build_object(
     -- One line for each route under /api/cron.
     'lessonkeeper-complete-sessions', array['* * * * *', format(v_call, '/api/cron/complete-sessions')],
     -- pg_cron keeps a row of every run for ever: a week is enough. (pg_net forgets its answers by itself.)
-    'lessonkeeper-forget-runs', array['30 3 * * *', $run$delete from cron.job_run_details where end_time < now() - interval '7 days'$run$]
+    'lessonkeeper-forget-runs', array['30 3 * * *', v_forget]
   );
 begin
   select array_agg(extension order by extension)
