@@ -112,6 +112,21 @@ STUDENT = {
     ("booking", "scheduled", "in_progress", None, "start_window", "end"),
     ("match", "in_progress", "done", True, "start", None),
 }
+NEW_TIME_BY_AN_ADMIN = {
+    # from, only when is_delayed is …, whether it needs a reason; of a match alone
+    ("scheduled", None, False),
+    ("rescheduled", None, False),
+    ("in_progress", True, False),
+    ("in_progress", False, True),
+}
+NEW_TIME_BY_A_TUTOR = {("scheduled", None), ("rescheduled", None), ("in_progress", True)}
+"""Where `tutor_may_reschedule`; and what tutor and student may ask for."""
+WISH_TO_CANCEL = {
+    # origin, from, until when
+    ("match", "scheduled", "start"),
+    ("match", "rescheduled", None),
+    ("booking", "scheduled", "start"),
+}
 
 
 @dataclass(frozen=True)
@@ -122,6 +137,8 @@ class Cell:
     status: str
     is_delayed: bool
     set_by: str
+    has_come: bool
+    """Whether a person has begun it: `started_by`."""
     to: str
     role: str
     now: datetime
@@ -133,11 +150,11 @@ class Cell:
 
 
 def expected(cell: Cell) -> str:
-    """The answer by the rules: `changed`, `unchanged`, or the refusal."""
+    """The answer by the rules: `changed`, `recorded` (who came after the clock), `unchanged`, or the refusal."""
     if cell.role == "student" or (cell.role == "tutor" and cell.to not in TUTORS_SAY):
         return "403 not_allowed"
     if cell.to == cell.status:
-        return "unchanged"
+        return "recorded" if cell.to == "in_progress" and not cell.has_come else "unchanged"
     return _tutor(cell) if cell.role == "tutor" else _admin(cell)
 
 
@@ -177,15 +194,16 @@ MOMENTS = [
 ROLES = {"tutor": BILAL, "student": LENA, "admin": NADIA}
 
 
-def states(origin: str, status: str) -> Iterator[tuple[bool, str]]:
-    """The marks that a session of that status may carry: is_delayed, status_set_by."""
+def states(origin: str, status: str) -> Iterator[tuple[bool, str, bool]]:
+    """The marks that a session of that status may carry: is_delayed, status_set_by, whether a person began it."""
     delays = [False] if status == "scheduled" else [False, True]
-    return product(delays, ["clock", "tutor" if origin == "match" else "student"])
+    begun = [False, True] if status == "in_progress" else [False]
+    return product(delays, ["clock", "tutor" if origin == "match" else "student"], begun)
 
 
-def questions(origin: str, status: str, is_delayed: bool, set_by: str) -> Iterator[Cell]:  # noqa: FBT001
+def questions(origin: str, status: str, marks: tuple[bool, str, bool]) -> Iterator[Cell]:
     for to, role, now in product(STATUSES, ROLES, MOMENTS):
-        cell = Cell(origin, status, is_delayed, set_by, to, role, now, None)
+        cell = Cell(origin, status, *marks, to, role, now, None)
         yield cell
         if role == "admin":
             yield replace(cell, reason="The family called.")
@@ -219,6 +237,8 @@ def trace(db: Database, session_id: UUID) -> Trace:
 
 def after(cell: Cell, before: Trace) -> Trace:
     """The trace that the rules want."""
+    if expected(cell) == "recorded":
+        return replace(before, version=before.version + 1, audit_rows=before.audit_rows + 1)
     if expected(cell) != "changed":
         return before
     net = int(cell.origin == "match" and COSTS_A_CREDIT[cell.to])
@@ -233,7 +253,9 @@ def ask(db: Database, session_id: UUID, cell: Cell) -> str:
     except Refused as refused:
         return f"{refused.status} {refused.code}"
     assert answer["session"]["status"] == cell.to
-    return "changed" if answer["changed"] else "unchanged"
+    if not answer["changed"]:
+        return "unchanged"
+    return "recorded" if cell.to == cell.status else "changed"
 
 
 PUT: dict[str, Callable[..., UUID]] = {"match": lesson, "booking": partial(booked, tutor=BILAL, student=LENA)}
@@ -246,13 +268,15 @@ PUT: dict[str, Callable[..., UUID]] = {"match": lesson, "booking": partial(booke
 )
 def test_every_step_is_taken_or_refused_as_the_rules_say(db: Database, origin: str, status: str) -> None:
     wrong: list[str] = []
-    for is_delayed, set_by in states(origin, status):
+    for marks in states(origin, status):
+        is_delayed, set_by, has_come = marks
         with db.connection.transaction(force_rollback=True):
             session_id = PUT[origin](
-                db, status=status, is_delayed=is_delayed, status_set_by=set_by, status_changed_at=END
-            )
+                db, status=status, is_delayed=is_delayed, status_set_by=set_by, status_changed_at=END,
+                started_by=BILAL.id if has_come else None,
+            )  # fmt: skip
             before = trace(db, session_id)
-            for cell in questions(origin, status, is_delayed, set_by):
+            for cell in questions(origin, status, marks):
                 with db.connection.transaction(force_rollback=True):
                     answer, left = ask(db, session_id, cell), trace(db, session_id)
                 if (answer, left) != (expected(cell), after(cell, before)):
@@ -279,10 +303,53 @@ def test_the_clock_may_take_these_steps_and_no_others(db: Database) -> None:
 
 def test_a_student_may_take_these_steps_and_no_others(db: Database) -> None:
     rows = db.rows(
-        """select origin::text, from_status::text, to_status::text, is_delayed, opens, closes, set_by, needs_reason
-             from private.session_transitions where actor_role = 'student'"""
+        """select origin::text, from_status::text, to_status::text, is_delayed, opens, closes, set_by, needs_reason,
+                  policy
+             from private.session_transitions where actor_role = 'student' and not is_wish"""
     )
-    assert sorted(rows, key=str) == sorted(((*step, None, False) for step in STUDENT), key=str)
+    assert sorted(rows, key=str) == sorted(((*step, None, False, None) for step in STUDENT), key=str)
+
+
+def test_a_new_time_is_given_in_these_cases_and_no_others(db: Database) -> None:
+    rows = db.rows(
+        """select origin::text, from_status::text, to_status::text, actor_role::text, is_delayed, needs_reason, policy,
+                  opens, closes, set_by, needs_future_start
+             from private.session_transitions where at_new_time and not is_wish"""
+    )
+    wanted = [
+        *(
+            ("match", status, "scheduled", "admin", is_delayed, needs_reason, None)
+            for status, is_delayed, needs_reason in NEW_TIME_BY_AN_ADMIN
+        ),
+        *(
+            ("match", status, "scheduled", "tutor", is_delayed, False, "tutor_may_reschedule")
+            for status, is_delayed in NEW_TIME_BY_A_TUTOR
+        ),
+    ]
+    assert sorted(rows, key=str) == sorted(((*step, None, None, None, False) for step in wanted), key=str)
+
+
+def test_tutor_and_student_may_ask_in_these_cases_and_no_others(db: Database) -> None:
+    rows = db.rows(
+        """select actor_role::text, origin::text, from_status::text, to_status::text, at_new_time, is_delayed, closes,
+                  opens, set_by, needs_reason, needs_future_start, policy
+             from private.session_transitions where is_wish"""
+    )
+    wanted = [
+        step
+        for role in ("tutor", "student")
+        for step in (
+            *((role, "match", status, "scheduled", True, delayed, None) for status, delayed in NEW_TIME_BY_A_TUTOR),
+            *((role, origin, status, "cancelled", False, None, closes) for origin, status, closes in WISH_TO_CANCEL),
+        )
+    ]
+    assert sorted(rows, key=str) == sorted(((*step, None, None, False, False, None) for step in wanted), key=str)
+
+
+def test_no_policy_but_the_one_about_moves_is_in_a_step(db: Database) -> None:
+    assert db.rows("select distinct at_new_time, policy from private.session_transitions where policy is not null") == [
+        (True, "tutor_may_reschedule")
+    ]
 
 
 def test_only_tutors_students_admins_and_the_clock_take_steps(db: Database) -> None:

@@ -291,7 +291,11 @@ def test_asked_again_is_answered_before_the_plan_is_looked_at(db: Database) -> N
         NADIA, "generate_sessions", p_match_id=MATHEMATICS.id, p_package_id=MATHEMATICS.package_id,
         p_fingerprint="of long ago", p_expected_plan_hash="0", p_plan_hash="1",
     )  # fmt: skip
-    assert again == first | {"created": 0}
+    assert [each.pop("actions")["join"]["code"] for each in again["sessions"]] == ["too_late"] * 8
+    assert again == first | {
+        "created": 0,
+        "sessions": [{name: value for name, value in each.items() if name != "actions"} for each in first["sessions"]],
+    }
 
 
 def test_a_package_that_lacks_some_is_filled_only_when_told_to(db: Database) -> None:

@@ -535,9 +535,33 @@ def test_a_session_is_shown_whole(db: Database) -> None:
         "level": "Grade 8",
         "meet_link": "https://meet.google.com/abc-defg-hij",
         "tutor_notes": "Bring a ruler.",
+        "actions": {
+            "join": {
+                "allowed": False, "operation": None, "needs_reason": False, "code": "too_early",
+                "detail": "It is too early for this.", "opens_at": "2026-03-10T14:45:00+00:00",
+                "policy": "start_window_mins",
+            },
+            "start": {
+                "allowed": False, "operation": "start_session", "needs_reason": False, "code": "too_early",
+                "detail": "It is too early for this.", "opens_at": "2026-03-10T14:45:00+00:00",
+                "policy": "start_window_mins",
+            },
+            "complete": {
+                "allowed": False, "operation": "complete_session", "needs_reason": False,
+                "code": "illegal_transition", "detail": "A session that is scheduled cannot become done this way.",
+                "from": "scheduled", "to": "done",
+            },
+            "missed": {
+                "allowed": False, "operation": "dispute_session", "needs_reason": False,
+                "code": "illegal_transition", "detail": "Only what the clock completed can be disputed.",
+                "from": "scheduled",
+            },
+            "reschedule": {"allowed": True, "operation": "request_reschedule", "needs_reason": True},
+            "cancel": {"allowed": True, "operation": "request_cancellation", "needs_reason": True},
+        },
         "version": 1,
         "updated_by_user_id": None,
-    }
+    }  # fmt: skip
 
 
 def test_a_bookings_session_shows_no_match_and_no_package(db: Database) -> None:
