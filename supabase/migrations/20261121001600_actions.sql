@@ -18,7 +18,7 @@ comment on function private.action(text, jsonb, boolean) is 'One button: may it 
 
 create function private.step_action(
   p_operation text, p_session public.sessions, p_caller_id uuid, p_role public.actor_role,
-  p_to public.session_status_enum, p_at_new_time boolean default false
+  p_to public.session_status_enum, p_at_new_time boolean default false, p_takes_reason boolean default true
 ) returns jsonb
 language plpgsql stable
 set search_path = '' set timezone = 'UTC'
@@ -32,7 +32,7 @@ begin
   end if;
   if v_refusal is null then
     v_refusal := private.step_refusal(p_session, p_to, p_role, null, p_at_new_time);
-    if v_refusal ->> 'code' = 'reason_required' then
+    if p_takes_reason and v_refusal ->> 'code' = 'reason_required' then
       v_needs_reason := true;
       v_refusal := null;
     end if;
@@ -41,8 +41,8 @@ begin
 end;
 $$;
 comment on function private.step_action(
-  text, public.sessions, uuid, public.actor_role, public.session_status_enum, boolean) is
-  'The button of one step, asked in the order in which the write asks.';
+  text, public.sessions, uuid, public.actor_role, public.session_status_enum, boolean, boolean) is
+  'The button of one step, asked in the order in which the write asks. Where the call takes no reason, a step that needs one is refused: it is a correction, for tutor_update_session.';
 
 create function private.join_refusal(p_session public.sessions, p_meet_link text) returns jsonb
 language plpgsql stable
@@ -81,8 +81,8 @@ begin
       -- Whoever comes after the clock is recorded.
       when p_session.status = 'in_progress' and p_session.started_by is null then private.action(
         'start_session', private.capacity_refusal(p_session, p_caller_id, v_role, 'in_progress'))
-      else private.step_action('start_session', p_session, p_caller_id, v_role, 'in_progress') end,
-    'complete', private.step_action('complete_session', p_session, p_caller_id, v_role, 'done'),
+      else private.step_action('start_session', p_session, p_caller_id, v_role, 'in_progress', p_takes_reason => false) end,
+    'complete', private.step_action('complete_session', p_session, p_caller_id, v_role, 'done', p_takes_reason => false),
     'missed', case
       when v_role = 'student' then private.action(
         'dispute_session', private.dispute_refusal(p_session, p_caller_id), true)
