@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import Depends, FastAPI
 
 from functions import (
+    cancellations,
     cron,
     days_off,
     docs,
@@ -16,6 +17,7 @@ from functions import (
     packages,
     people,
     policies,
+    reschedules,
     schedules,
     sessions,
 )
@@ -31,6 +33,8 @@ also carries them in the viewer's timezone. A refusal is a problem document (RFC
 """
 _TAGS = [
     {"name": "Sessions", "description": "Who has which lessons when, and what became of them."},
+    {"name": "Moves", "description": "Wishes for another time, and whole series on another weekly pattern."},
+    {"name": "Cancellations", "description": "Wishes to cancel a session."},
     {"name": "Schedules", "description": "From a weekly pattern to the sessions of a package."},
     {"name": "People", "description": "Profiles, roles and guardians."},
     {"name": "Matches", "description": "Requests to be taught, and the tutors who take them on."},
@@ -43,6 +47,8 @@ _TAGS = [
 ]
 _PARTS = (
     sessions,
+    reschedules,
+    cancellations,
     schedules,
     months,
     people,

@@ -3,31 +3,39 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Query
+from fastapi import APIRouter, Body, Depends, Query
 
-from functions.callers import AsCaller, AsCallerOnce
+from functions.callers import AsCaller, AsCallerOnce, InZone
 from functions.problems import problems
 from lib import clock, sessions
-from lib.answers import Session
 from lib.clock import Refreshed
+from lib.fields import LARGEST_VERSION, Reason
 from lib.sessions import (
     PackageChange,
+    SessionCancellation,
     SessionCompletion,
     SessionDispute,
     SessionMissed,
+    SessionMove,
     SessionPage,
     SessionQuery,
     SessionResult,
     SessionStart,
+    SessionWithHistory,
     StatusUpdate,
 )
-from lib.zones import Timezone
 
 router = APIRouter(prefix="/api", tags=["Sessions"])
 
-InZone = Annotated[Timezone | None, Query(description="Show times in this zone, not in the profile's.")]
 Start = Annotated[SessionStart, Body(default_factory=SessionStart)]
 Completion = Annotated[SessionCompletion, Body(default_factory=SessionCompletion)]
+
+
+def cancellation_in_query(
+    reason: Annotated[Reason, Query()], expected_version: Annotated[int | None, Query(ge=0, le=LARGEST_VERSION)] = None
+) -> SessionCancellation:
+    """A cancellation as a DELETE has it, which has no body."""
+    return SessionCancellation(reason=reason, expected_version=expected_version)
 
 
 @router.get("/sessions", responses=problems())
@@ -44,9 +52,36 @@ async def refresh_session_statuses(database: AsCallerOnce) -> Refreshed:
 
 
 @router.get("/sessions/{session_id}", responses=problems(404))
-async def get_session(database: AsCaller, session_id: UUID, tz: InZone = None) -> Session:
-    """One of your sessions; for an admin any."""
+async def get_session(database: AsCaller, session_id: UUID, tz: InZone = None) -> SessionWithHistory:
+    """One of your sessions, and every change of its time; for an admin any."""
     return await sessions.get_session(database, session_id, tz)
+
+
+@router.patch("/sessions/{session_id}", responses=problems(404, 409, body=True))
+async def reschedule_session(
+    database: AsCallerOnce, session_id: UUID, move: SessionMove, tz: InZone = None
+) -> SessionResult:
+    """Give a session another time, or bring a parked one back (admin; its tutor where the house lets them)."""
+    return await sessions.reschedule_session(database, session_id, move, tz)
+
+
+@router.post("/sessions/{session_id}/cancel", responses=problems(404, 409, body=True))
+async def cancel_session(
+    database: AsCallerOnce, session_id: UUID, cancellation: SessionCancellation, tz: InZone = None
+) -> SessionResult:
+    """Cancel a session at once (admin). Its time is free again, and a credit that was taken goes back."""
+    return await sessions.cancel_session(database, session_id, cancellation, tz)
+
+
+@router.delete("/sessions/{session_id}", responses=problems(404, 409))
+async def cancel_session_by_delete(
+    database: AsCallerOnce,
+    session_id: UUID,
+    cancellation: Annotated[SessionCancellation, Depends(cancellation_in_query)],
+    tz: InZone = None,
+) -> SessionResult:
+    """The same. The session stays, cancelled, with its reason."""
+    return await sessions.cancel_session(database, session_id, cancellation, tz)
 
 
 @router.post("/sessions/{session_id}/status", responses=problems(402, 404, 409, body=True))

@@ -18,6 +18,18 @@ SessionStatus = Literal[
 ]
 SessionOrigin = Literal["match", "booking"]
 Role = Literal["admin", "tutor", "student"]
+Side = Literal["tutor", "student"]
+Capacity = Literal["admin", "tutor", "student", "clock", "service", "studio"]
+Operation = Literal[
+    "start_session",
+    "complete_session",
+    "mark_missed",
+    "dispute_session",
+    "reschedule_session",
+    "request_reschedule",
+    "cancel_session",
+    "request_cancellation",
+]
 Utc = Annotated[AwareDatetime, Field(examples=["2026-03-02T14:00:00Z"])]
 
 
@@ -48,6 +60,54 @@ class PackageProgress(Answer):
     )
 
 
+class Blocker(Answer):
+    """An earlier session of the package that is still open."""
+
+    session_id: UUID
+    sequence_number: int
+    scheduled_start_utc: Utc
+
+
+def _is_absent(value: object) -> bool:
+    return value is None
+
+
+def _if_any(**described: Any) -> Any:  # noqa: ANN401  # what pydantic's own Field answers
+    """A member that is left out where it has nothing to say; a page of sessions has hundreds of them."""
+    return Field(default=None, exclude_if=_is_absent, **described)
+
+
+class Action(Answer):
+    """One button beside a session. When it is not allowed, ``code`` says why, with the members of that code."""
+
+    allowed: bool = Field(description="Whether the viewer may do it now.")
+    operation: Operation | None = Field(description="What it calls; null for joining, which is the Meet link.")
+    needs_reason: bool = Field(description="Whether it is refused without a reason.")
+    code: str | None = _if_any(
+        description="As the operation would answer; `already_so` where it would change nothing, `no_meet_link`.",
+        examples=["too_early"],
+    )
+    detail: str | None = _if_any()
+    opens_at: Utc | None = _if_any()
+    closed_at: Utc | None = _if_any()
+    policy: str | None = _if_any(description="The setting of the house behind it.", examples=["start_window_mins"])
+    blockers: list[Blocker] | None = _if_any()
+    from_: SessionStatus | None = _if_any(alias="from")
+    to: SessionStatus | None = _if_any()
+    package_id: UUID | None = _if_any()
+
+
+class Actions(Answer):
+    """What the viewer may do with a session now. The rules are those of the calls themselves."""
+
+    join: Action
+    start: Action
+    complete: Action
+    missed: Action = Field(description="That the student was not there; for the student, to dispute the session.")
+    reschedule: Action = Field(description="Another time, or the wish for one.")
+    cancel: Action = Field(description="At once, or the wish for it.")
+
+
 class Session(Answer):
     """One lesson, with its times in UTC and on the viewer's clocks."""
 
@@ -76,6 +136,7 @@ class Session(Answer):
     meet_link: str | None = Field(examples=["https://meet.google.com/abc-defg-hij"])
     tutor_notes: str | None = Field(description="The student reads them too.")
     package: PackageProgress | None
+    actions: Actions
     version: int = Field(description="Send it as `expected_version` to be told when somebody was faster.")
     updated_by_user_id: UUID | None
     updated_at: Utc

@@ -150,8 +150,13 @@ PlanHash = Annotated[
     _form(r"^[0-9a-f]{64}$", "must be a plan_hash as the preview gave it"),
 ]
 
-Version = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
+LARGEST_VERSION = 2**31 - 1
+Version = Annotated[int, Field(strict=True, ge=0, le=LARGEST_VERSION)]
 """The version of a row that a decision rests on."""
+
+ExpectedVersion = Annotated[
+    Version, Field(description="The version it was decided on; refused with `stale_version` if it has moved on.")
+]
 
 Flag = Annotated[bool, Field(strict=True)]
 

@@ -25,6 +25,11 @@ CorrectionWindow = Annotated[
         description="For how many hours a tutor may correct, and a student dispute, what the clock completed.",
     ),
 ]
+TutorMayReschedule = Annotated[Flag, Field(description="Whether a tutor may move a session without asking an admin.")]
+ConsentHours = Annotated[
+    int,
+    Field(strict=True, ge=1, le=720, description="How many hours a guardian has to answer a wish to cancel."),
+]
 SequenceLock = Annotated[Flag, Field(description="Whether a tutor must resolve the sessions of a package in order.")]
 
 
@@ -35,6 +40,8 @@ class HouseSettings(Answer):
     delay_grace_mins: DelayGrace
     tutor_correction_hours: CorrectionWindow
     sequence_lock: SequenceLock
+    tutor_may_reschedule: TutorMayReschedule
+    consent_hours: ConsentHours
     updated_at: Utc
 
 
@@ -45,6 +52,8 @@ class SettingsUpdate(Changes):
     delay_grace_mins: DelayGrace | None = None
     tutor_correction_hours: CorrectionWindow | None = None
     sequence_lock: SequenceLock | None = None
+    tutor_may_reschedule: TutorMayReschedule | None = None
+    consent_hours: ConsentHours | None = None
 
 
 async def get_settings(database: Database) -> HouseSettings:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import accumulate
@@ -49,8 +49,8 @@ def _sorted_and_unique(days: tuple[int, ...]) -> tuple[int, ...]:
 Weekday = Annotated[int, Field(strict=True, ge=1, le=7)]
 
 
-class SchedulePattern(BaseModel):
-    """The weekly rhythm of a match: on these ISO weekdays, at this wall time, for this long."""
+class WeeklyTimes(BaseModel):
+    """On these ISO weekdays, at this wall time."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -70,12 +70,17 @@ class SchedulePattern(BaseModel):
         str,
         Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", description="Wall time.", examples=["16:30"]),
     ]
-    duration_mins: Annotated[int, Field(strict=True, ge=15, le=480, description="Elapsed minutes.")] = 60
 
     @property
     def wall_time(self) -> WallTime:
         """``time`` as a value."""
         return WallTime.fromisoformat(self.time)
+
+
+class SchedulePattern(WeeklyTimes):
+    """The weekly rhythm of a match: on these ISO weekdays, at this wall time, for this long."""
+
+    duration_mins: Annotated[int, Field(strict=True, ge=15, le=480, description="Elapsed minutes.")] = 60
 
     @property
     def length(self) -> timedelta:
@@ -260,10 +265,12 @@ def plan(
     *,
     skip_conflicts: bool,
     from_date: date | None = None,
+    lengths: Sequence[timedelta] | None = None,
 ) -> Plan:
     """The next ``inputs.needed`` sessions of the package by this pattern, from ``from_date`` when given.
 
-    Never raises on parsed inputs: too few dates show as ``fits < needed``, overlaps as ``conflicts``.
+    Each is as long as the pattern says, or, where sessions that exist are moved, as ``lengths`` says for its place (at
+    most 8 hours). Never raises on parsed inputs: too few dates show as ``fits < needed``, overlaps as ``conflicts``.
     """
     zones = _Zones(zone(pattern.timezone), zone(inputs.tutor.timezone), zone(inputs.student.timezone))
     obstacles = _Obstacles(inputs)
@@ -274,7 +281,7 @@ def plan(
         if len(occurrences) >= inputs.needed:
             break
         start, shift = to_utc(day, pattern.wall_time, zones.pattern)
-        end = start + pattern.length
+        end = start + (lengths[len(occurrences)] if lengths else pattern.length)
         previous = occurrences[-1] if occurrences else None
         refusal = obstacles.refusal(day, start, end)
         clashes = obstacles.conflicts(start, end, previous) if refusal is None else []
@@ -373,7 +380,7 @@ class _Obstacles:
     def conflicts(self, start: datetime, end: datetime, previous: Occurrence | None) -> list[Conflict]:
         """The live sessions it overlaps, and the plan's own occurrence before it if that one reaches it.
 
-        No earlier one can: starts never go back, and all occurrences are equally long.
+        No earlier one can: it began two dates before, and no session is longer than eight hours.
         """
         found = [Conflict(start, end, each.session_id, each.of) for each in self._busy.overlapping(start, end)]
         if previous is not None and previous.end_utc > start:

@@ -1,65 +1,25 @@
 """Sessions: who has which lessons when, and what became of them."""
 
-import base64
-from datetime import datetime
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic import Field
 
 from lib.answers import (
     Answer,
+    Capacity,
     Role,
     Session,
     SessionOrigin,
     SessionStatus,
+    Utc,
     session_seen_from,
     viewer_timezone,
 )
+from lib.cursors import Cursor, CursorText, after
 from lib.database import Database
-from lib.fields import Instant, Notes, Reason, Request, Version
+from lib.fields import ExpectedVersion, Instant, Notes, Reason, Request
 from lib.zones import Timezone
-
-LONGEST_CURSOR = 200
-
-ExpectedVersion = Annotated[
-    Version, Field(description="The version it was decided on; refused with `stale_version` if it has moved on.")
-]
-
-
-class Cursor(NamedTuple):
-    """The last row of a page; the next page begins behind it. It travels as opaque, URL-safe text."""
-
-    start: datetime
-    id: UUID
-
-    @classmethod
-    def read(cls, text: str) -> Self:
-        """The cursor that was written as ``text``.
-
-        Raises:
-            ValueError: it was not.
-        """
-        try:
-            content = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-            return cls(*_CURSOR.validate_json(content))
-        except (ValueError, RecursionError):
-            raise ValueError("must be a next_cursor as it was given") from None
-
-    def __str__(self) -> str:
-        return base64.urlsafe_b64encode(_CURSOR.dump_json(self)).decode().rstrip("=")
-
-    def parameters(self) -> dict[str, object]:
-        """As the database takes it."""
-        return {"p_after_start": self.start.isoformat(), "p_after_id": str(self.id)}
-
-
-_CURSOR: TypeAdapter[tuple[datetime, UUID]] = TypeAdapter(tuple[Instant, UUID])
-
-
-def _is_cursor(text: str) -> str:
-    Cursor.read(text)
-    return text
 
 
 class SessionQuery(Request):
@@ -75,9 +35,7 @@ class SessionQuery(Request):
     to: Instant | None = Field(default=None, description="Starting before this time.")
     tz: Timezone | None = Field(default=None, description="Show times in this zone, not in the profile's.")
     limit: int = Field(default=50, ge=1, le=200, description="Sessions a page.")
-    cursor: Annotated[str, Field(max_length=LONGEST_CURSOR), AfterValidator(_is_cursor)] | None = Field(
-        default=None, description="The `next_cursor` of the page before."
-    )
+    cursor: CursorText | None = Field(default=None, description="The `next_cursor` of the page before.")
 
 
 class SessionPage(Answer):
@@ -139,6 +97,39 @@ class PackageChange(Request):
     reason: Reason
 
 
+class SessionMove(Request):
+    """Another time for a session; it keeps its length."""
+
+    start_utc: Instant
+    reason: Reason | None = Field(default=None, description="Needed once the lesson was begun in time.")
+    expected_version: ExpectedVersion | None = None
+
+
+class SessionCancellation(Request):
+    """The end of a session that will not take place."""
+
+    reason: Reason
+    expected_version: ExpectedVersion | None = None
+
+
+class Move(Answer):
+    """When a session was to be before, and since."""
+
+    from_start_utc: Utc
+    from_end_utc: Utc
+    to_start_utc: Utc
+    to_end_utc: Utc
+    reason: str | None
+    by_role: Capacity
+    moved_at: Utc
+
+
+class SessionWithHistory(Session):
+    """A session and how it came to its time."""
+
+    moves: list[Move] = Field(description="Every change of its time, oldest first.")
+
+
 class SessionResult(Answer):
     """A session after an action."""
 
@@ -158,10 +149,11 @@ async def list_sessions(database: Database, query: SessionQuery) -> SessionPage:
     )
 
 
-async def get_session(database: Database, session_id: UUID, timezone: str | None) -> Session:
-    """One session that the caller may see."""
+async def get_session(database: Database, session_id: UUID, timezone: str | None) -> SessionWithHistory:
+    """One session that the caller may see, and its moves."""
     answer = await database.rpc("get_session", {"p_session_id": str(session_id)})
-    return _seen(answer, timezone)
+    shown = {**answer["session"], "moves": answer["moves"], "timezone": viewer_timezone(answer, timezone)}
+    return SessionWithHistory.model_validate(shown)
 
 
 async def tutor_update_session(
@@ -204,6 +196,22 @@ async def dispute_session(
     return _result(answer, timezone)
 
 
+async def reschedule_session(
+    database: Database, session_id: UUID, move: SessionMove, timezone: str | None
+) -> SessionResult:
+    """Give a session another time, or bring a parked one back."""
+    answer = await database.write("reschedule_session", move.parameters(session_id=str(session_id)))
+    return _result(answer, timezone)
+
+
+async def cancel_session(
+    database: Database, session_id: UUID, cancellation: SessionCancellation, timezone: str | None
+) -> SessionResult:
+    """Cancel a session at once. Its time is free again."""
+    answer = await database.write("cancel_session", cancellation.parameters(session_id=str(session_id)))
+    return _result(answer, timezone)
+
+
 async def move_session_to_package(
     database: Database, session_id: UUID, change: PackageChange, timezone: str | None
 ) -> SessionResult:
@@ -228,5 +236,4 @@ def _cursor_behind(sessions: list[Session]) -> str | None:
 
 def _parameters(query: SessionQuery) -> dict[str, object]:
     filters = query.model_dump(mode="json", by_alias=True, exclude={"tz", "cursor"})
-    after = {} if query.cursor is None else Cursor.read(query.cursor).parameters()
-    return {f"p_{name}": value for name, value in filters.items()} | after
+    return {f"p_{name}": value for name, value in filters.items()} | after(query.cursor, "start")

@@ -10,6 +10,7 @@ MATCH = "00000000-0000-4000-8000-0000000000d1"
 REQUEST = "00000000-0000-4000-8000-0000000000d2"
 PACKAGE = "00000000-0000-4000-8000-0000000000e1"
 SESSION = "00000000-0000-4000-8000-0000000000f1"
+WISH = "00000000-0000-4000-8000-0000000000f6"
 OTHER = "00000000-0000-4000-8000-0000000000f9"
 
 MEET = "https://meet.google.com/abc-defg-hij"
@@ -102,6 +103,40 @@ time_off: Mapping[str, Any] = {
         ]
     ],
 }
+actions: Mapping[str, Any] = {
+    "join": {
+        "allowed": False,
+        "operation": None,
+        "needs_reason": False,
+        "code": "too_early",
+        "detail": "It is too early for this.",
+        "opens_at": "2026-03-31T15:15:00+00:00",
+        "policy": "start_window_mins",
+    },
+    "start": {"allowed": True, "operation": "start_session", "needs_reason": False},
+    "complete": {
+        "allowed": False,
+        "operation": "complete_session",
+        "needs_reason": False,
+        "code": "out_of_order",
+        "detail": "Earlier sessions of the package are still open.",
+        "policy": "sequence_lock",
+        "blockers": [
+            {"session_id": OTHER, "sequence_number": 3, "scheduled_start_utc": "2026-03-26T16:30:00+00:00"},
+        ],
+    },
+    "missed": {
+        "allowed": False,
+        "operation": "mark_missed",
+        "needs_reason": False,
+        "code": "illegal_transition",
+        "detail": "A session that is done cannot become no_show_student this way.",
+        "from": "done",
+        "to": "no_show_student",
+    },
+    "reschedule": {"allowed": True, "operation": "request_reschedule", "needs_reason": True},
+    "cancel": {"allowed": True, "operation": "request_cancellation", "needs_reason": True},
+}
 session: Mapping[str, Any] = {
     "id": SESSION,
     "origin": "match",
@@ -125,10 +160,36 @@ session: Mapping[str, Any] = {
     "meet_link": MEET,
     "tutor_notes": None,
     "package": {"id": PACKAGE, "tier_sessions": 8, "sessions_used": 3, "sessions_left": 5, "position": 4},
+    "actions": actions,
     "version": 1,
     "updated_by_user_id": None,
     "updated_at": "2026-02-01T09:00:00+00:00",
     "created_at": "2026-02-01T09:00:00+00:00",
+}
+move: Mapping[str, Any] = {
+    "from_start_utc": "2026-03-30T15:30:00+00:00",
+    "from_end_utc": "2026-03-30T16:30:00+00:00",
+    "to_start_utc": "2026-03-31T15:30:00+00:00",
+    "to_end_utc": "2026-03-31T16:30:00+00:00",
+    "reason": "School trip",
+    "by_role": "studio",
+    "moved_at": "2026-03-01T09:00:00+00:00",
+}
+wish: Mapping[str, Any] = {
+    "id": WISH,
+    "status": "pending",
+    "reason": "School trip",
+    "requested_by": student,
+    "requested_by_role": "student",
+    "decided_at": None,
+    "decision_reason": None,
+    "session": session,
+    "created_at": "2026-03-02T09:00:00.25+00:00",
+}
+reschedule_request: Mapping[str, Any] = {
+    **wish,
+    "proposals": [{"start_utc": "2026-04-01T15:30:00+00:00", "is_free": True}],
+    "accepted_start_utc": None,
 }
 schedule_inputs: Mapping[str, Any] = {
     "match_id": MATCH,
@@ -151,11 +212,35 @@ schedule_inputs: Mapping[str, Any] = {
     "now": "2026-03-01T00:00:00+00:00",
     "fingerprint": "f1",
 }
+series_inputs: Mapping[str, Any] = {
+    **schedule_inputs,
+    "window": {"start_date": "2026-03-23", "end_date": "2027-04-27", "from_date": None},
+    "moving": [
+        {
+            "session_id": SESSION,
+            "sequence_number": 4,
+            "status": "scheduled",
+            "version": 1,
+            "scheduled_start_utc": "2026-03-24T16:30:00+00:00",
+            "scheduled_end_utc": "2026-03-24T17:30:00+00:00",
+        },
+        {
+            "session_id": OTHER,
+            "sequence_number": 5,
+            "status": "rescheduled",
+            "version": 2,
+            "scheduled_start_utc": "2026-03-26T16:30:00+00:00",
+            "scheduled_end_utc": "2026-03-26T17:15:00+00:00",
+        },
+    ],
+}
 house_settings: Mapping[str, Any] = {
     "start_window_mins": 15,
     "delay_grace_mins": 0,
     "tutor_correction_hours": 24,
     "sequence_lock": True,
+    "tutor_may_reschedule": False,
+    "consent_hours": 48,
     "updated_at": "2026-02-01T09:00:00+00:00",
 }
 clock_step: Mapping[str, Any] = {

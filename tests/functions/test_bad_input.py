@@ -15,6 +15,8 @@ STATUS = f"/sessions/{s.SESSION}/status"
 START, COMPLETE, MISSED, DISPUTE = (
     f"/sessions/{s.SESSION}/{action}" for action in ("start", "complete", "missed", "dispute")
 )
+MOVE = f"/sessions/{s.SESSION}"
+SERIES = f"/matches/{s.MATCH}/reschedule"
 SCHEDULE = f"/matches/{s.MATCH}/schedule"
 EXTRA = f"/matches/{s.MATCH}/sessions/extra"
 CANARY = "canary"
@@ -44,6 +46,10 @@ def time_off(**span: object) -> Mapping[str, Any]:
 
 def extra(start: object) -> Mapping[str, Any]:
     return {"start_utc": start, "reason": "make-up"}
+
+
+def wish(proposed: object) -> Mapping[str, Any]:
+    return {"reason": "School trip", "proposed_starts_utc": proposed}
 
 
 FIELDS: list[tuple[str, str, object, str]] = [
@@ -79,6 +85,53 @@ FIELDS: list[tuple[str, str, object, str]] = [
     ("POST", DISPUTE, {}, "reason"),
     ("POST", DISPUTE, {"reason": "  "}, "reason"),
     ("POST", DISPUTE, {"reason": "x" * 1_001}, "reason"),
+    ("PATCH", MOVE, {}, "start_utc"),
+    ("PATCH", MOVE, {"start_utc": "2026-03-01T10:00:00"}, "start_utc"),
+    ("PATCH", MOVE, {"start_utc": "infinity"}, "start_utc"),
+    ("PATCH", MOVE, {"start_utc": None}, "start_utc"),
+    ("PATCH", MOVE, {"start_utc": "2026-03-01T10:00:00Z", "reason": " "}, "reason"),
+    ("PATCH", MOVE, {"start_utc": "2026-03-01T10:00:00Z", "expected_version": "1"}, "expected_version"),
+    ("PATCH", MOVE, {"start_utc": "2026-03-01T10:00:00Z", "end_utc": "2026-03-01T11:00:00Z"}, "end_utc"),
+    ("POST", f"{MOVE}/cancel", {}, "reason"),
+    ("POST", f"{MOVE}/cancel", {"reason": f"{CANARY}\x00"}, "reason"),
+    ("DELETE", MOVE, None, "reason"),
+    ("DELETE", f"{MOVE}?reason=", None, "reason"),
+    ("DELETE", f"{MOVE}?reason=%20", None, "reason"),
+    ("DELETE", f"{MOVE}?reason={CANARY}%00", None, "reason"),
+    ("DELETE", f"{MOVE}?reason={'x' * 1_001}", None, "reason"),
+    ("DELETE", f"{MOVE}?reason=flu&expected_version=-1", None, "expected_version"),
+    ("DELETE", f"{MOVE}?reason=flu&expected_version=2147483648", None, "expected_version"),
+    ("DELETE", f"{MOVE}?reason=flu&expected_version={CANARY}", None, "expected_version"),
+    ("DELETE", f"{MOVE}?reason=flu&tz=Mars/Olympus", None, "tz"),
+    ("POST", f"{MOVE}/request-reschedule", {}, "reason"),
+    ("POST", f"{MOVE}/request-reschedule", wish(["2026-04-01"]), "proposed_starts_utc.0"),
+    ("POST", f"{MOVE}/request-reschedule", wish(["2026-04-01T10:00:00Z"] * 4), "proposed_starts_utc"),
+    ("POST", f"{MOVE}/request-reschedule", wish("2026-04-01T10:00:00Z"), "proposed_starts_utc"),
+    ("POST", f"{MOVE}/request-cancel", {"reason": "x" * 1_001}, "reason"),
+    ("POST", f"/reschedule-requests/{s.WISH}/accept", {"start_utc": "now"}, "start_utc"),
+    ("POST", f"/reschedule-requests/{s.WISH}/accept", {"start": CANARY}, "start"),
+    ("POST", f"/reschedule-requests/{s.WISH}/reject", {"reason": ""}, "reason"),
+    ("POST", "/reschedule-requests/1/withdraw", None, "reschedule_request_id"),
+    ("POST", f"/cancellation-requests/{s.WISH}/approve", {"reason": 1}, "reason"),
+    ("POST", "/cancellation-requests/1/reject", None, "cancellation_request_id"),
+    ("GET", "/cancellation-requests?status=open", None, "status"),
+    ("GET", "/reschedule-requests?cursor=W10", None, "cursor"),
+    ("GET", "/reschedule-requests?limit=0", None, "limit"),
+    ("GET", "/reschedule-requests?order=asc", None, "order"),
+    ("POST", SERIES, {}, "scope"),
+    ("POST", SERIES, {"scope": "some"}, "scope"),
+    ("POST", SERIES, {"scope": "one"}, ""),
+    ("POST", SERIES, {"scope": "following", "session_id": s.SESSION, "package_id": s.PACKAGE}, ""),
+    ("POST", SERIES, {"scope": "all", "session_id": s.SESSION}, ""),
+    ("POST", SERIES, {"scope": "all", "from_date": "2026-04-01T10:00:00Z"}, "from_date"),
+    ("POST", SERIES, {"scope": "all", "skip_conflicts": 1}, "skip_conflicts"),
+    ("POST", SERIES, {"scope": "all", "set_schedule": 1}, "set_schedule"),
+    ("POST", SERIES, {"scope": "all", "plan_hash": "1"}, "plan_hash"),
+    ("POST", SERIES, {"scope": "all"} | pattern(), "schedule_pattern.duration_mins"),
+    ("POST", f"{SERIES}/preview", {"scope": "all", "reason": "new school"}, "reason"),
+    ("PATCH", "/settings", {"tutor_may_reschedule": 1}, "tutor_may_reschedule"),
+    ("PATCH", "/settings", {"consent_hours": 0}, "consent_hours"),
+    ("PATCH", "/settings", {"consent_hours": 721}, "consent_hours"),
     ("PATCH", "/settings", {"start_window_mins": 1_441}, "start_window_mins"),
     ("PATCH", "/settings", {"start_window_mins": -1}, "start_window_mins"),
     ("PATCH", "/settings", {"start_window_mins": "15"}, "start_window_mins"),

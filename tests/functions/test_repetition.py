@@ -15,6 +15,7 @@ WRITES = {"POST", "PUT", "PATCH", "DELETE"}
 WRITING = [case for case in CASES if case.method in WRITES]
 WITHOUT_A_KEY = {
     "preview_sessions": "writes nothing",
+    "preview_series": "writes nothing",
     "generate_month": "creates only what is missing, however often it is sent",
 }
 

@@ -1,5 +1,6 @@
 """Each route sends one RPC with these arguments and answers with what it gives."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -29,6 +30,8 @@ class Case(NamedTuple):
 
 
 SEEN: Mapping[str, Any] = {"session": s.session, "viewer_timezone": "Asia/Karachi"}
+WISHED: Mapping[str, Any] = {"request": s.reschedule_request, "viewer_timezone": "Asia/Karachi"}
+CANCELLED: Mapping[str, Any] = {"request": s.wish, "viewer_timezone": "Asia/Karachi"}
 
 CASES = [
     Case("GET", "/me", None, "get_me", {}, s.person),
@@ -241,7 +244,123 @@ CASES = [
         {"p_people": [], "p_matches": [], "p_packages": [], "p_dry_run": True},
         s.imported,
     ),
-    Case("GET", f"/sessions/{s.SESSION}", None, "get_session", {"p_session_id": s.SESSION}, SEEN),
+    Case(
+        "GET", f"/sessions/{s.SESSION}", None, "get_session", {"p_session_id": s.SESSION}, {**SEEN, "moves": [s.move]}
+    ),
+    Case(
+        "PATCH",
+        f"/sessions/{s.SESSION}",
+        {"start_utc": "2026-04-01T20:30:00+05:00", "reason": " School trip ", "expected_version": 3},
+        "reschedule_session",
+        {
+            "p_session_id": s.SESSION,
+            "p_start_utc": "2026-04-01T15:30:00Z",
+            "p_reason": "School trip",
+            "p_expected_version": 3,
+        },
+        {**SEEN, "changed": True},
+    ),
+    Case(
+        "POST",
+        f"/sessions/{s.SESSION}/cancel",
+        {"reason": " flu ", "expected_version": 3},
+        "cancel_session",
+        {"p_session_id": s.SESSION, "p_reason": "flu", "p_expected_version": 3},
+        {**SEEN, "changed": True},
+    ),
+    Case(
+        "DELETE",
+        f"/sessions/{s.SESSION}?reason=%20the%20flu&expected_version=3&tz=Europe/London",
+        None,
+        "cancel_session",
+        {"p_session_id": s.SESSION, "p_reason": "the flu", "p_expected_version": 3},
+        {**SEEN, "changed": True},
+        operation="cancel_session_by_delete",
+    ),
+    Case(
+        "POST",
+        f"/sessions/{s.SESSION}/request-reschedule",
+        {"reason": " School trip ", "proposed_starts_utc": ["2026-04-01T20:30:00+05:00", "2026-04-02T15:30:00Z"]},
+        "request_reschedule",
+        {
+            "p_session_id": s.SESSION,
+            "p_reason": "School trip",
+            "p_proposed_starts_utc": ["2026-04-01T15:30:00Z", "2026-04-02T15:30:00Z"],
+        },
+        {**WISHED, "changed": True},
+        202,
+    ),
+    Case(
+        "GET",
+        f"/reschedule-requests?status=pending&session_id={s.SESSION}&limit=7",
+        None,
+        "list_reschedule_requests",
+        {"p_status": "pending", "p_session_id": s.SESSION, "p_limit": 7},
+        {"requests": [], "has_more": False, "viewer_timezone": "UTC"},
+    ),
+    *(
+        Case(
+            "POST",
+            f"/reschedule-requests/{s.WISH}/{decision}",
+            body,
+            f"{decision}_reschedule_request",
+            {"p_request_id": s.WISH, **sent},
+            {**WISHED, "changed": True},
+        )
+        for decision, body, sent in (
+            ("accept", None, {}),
+            (
+                "accept",
+                {"start_utc": "2026-04-01T20:30:00+05:00", "reason": "Fine"},
+                {"p_start_utc": "2026-04-01T15:30:00Z", "p_reason": "Fine"},
+            ),
+            ("reject", None, {}),
+            ("reject", {"reason": "Too late"}, {"p_reason": "Too late"}),
+            ("withdraw", None, {}),
+        )
+    ),
+    Case(
+        "POST",
+        f"/sessions/{s.SESSION}/request-cancel",
+        {"reason": " flu "},
+        "request_cancellation",
+        {"p_session_id": s.SESSION, "p_reason": "flu"},
+        {**CANCELLED, "changed": True},
+        202,
+    ),
+    Case(
+        "GET",
+        f"/cancellation-requests?status=auto_approved&session_id={s.SESSION}",
+        None,
+        "list_cancellation_requests",
+        {"p_status": "auto_approved", "p_session_id": s.SESSION, "p_limit": 50},
+        {"requests": [], "has_more": False, "viewer_timezone": "UTC"},
+    ),
+    Case(
+        "GET",
+        f"/cancellation-requests/{s.WISH}",
+        None,
+        "get_cancellation_request",
+        {"p_request_id": s.WISH},
+        CANCELLED,
+    ),
+    *(
+        Case(
+            "POST",
+            f"/cancellation-requests/{s.WISH}/{decision}",
+            body,
+            f"{decision}_cancellation",
+            {"p_request_id": s.WISH, **sent},
+            {**CANCELLED, "changed": True},
+        )
+        for decision, body, sent in (
+            ("approve", None, {}),
+            ("approve", {"reason": "Get well"}, {"p_reason": "Get well"}),
+            ("reject", None, {}),
+            ("reject", {"reason": "Too late"}, {"p_reason": "Too late"}),
+            ("withdraw", None, {}),
+        )
+    ),
     Case(
         "POST",
         f"/sessions/{s.SESSION}/status",
@@ -303,9 +422,14 @@ CASES = [
     Case(
         "PATCH",
         "/settings",
-        {"start_window_mins": 0, "sequence_lock": False},
+        {"start_window_mins": 0, "sequence_lock": False, "tutor_may_reschedule": True, "consent_hours": 24},
         "update_settings",
-        {"p_start_window_mins": 0, "p_sequence_lock": False},
+        {
+            "p_start_window_mins": 0,
+            "p_sequence_lock": False,
+            "p_tutor_may_reschedule": True,
+            "p_consent_hours": 24,
+        },
         s.house_settings,
     ),
     Case(
@@ -317,7 +441,7 @@ CASES = [
         s.metrics,
     ),
 ]
-GENERATED_IN_TWO_TRIPS = {"generate_month", "preview_sessions", "generate_sessions"}
+IN_TWO_TRIPS = {"generate_month", "preview_sessions", "generate_sessions", "preview_series", "reschedule_series"}
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -338,7 +462,7 @@ async def test_a_route_asks_for_a_token_before_anything_else(client: httpx.Async
 
 def test_every_route_has_a_case(app: FastAPI) -> None:
     described = {operation["operationId"] for path in app.openapi()["paths"].values() for operation in path.values()}
-    assert described - {"health"} - {"sweep_session_statuses"} == {str(case) for case in CASES} | GENERATED_IN_TWO_TRIPS
+    assert described - {"health"} - {"sweep_session_statuses"} == {str(case) for case in CASES} | IN_TWO_TRIPS
 
 
 async def test_the_database_hears_the_caller_and_no_other_key(tutor: httpx.AsyncClient, rpcs: Rpcs) -> None:
@@ -477,7 +601,7 @@ async def test_a_session_shows_its_times_on_the_viewers_clocks(  # noqa: PLR0917
     shown: str,
     local: tuple[str, str],
 ) -> None:
-    rpcs.answer("get_session", {"session": s.session, "viewer_timezone": viewer})
+    rpcs.answer("get_session", {"session": s.session, "moves": [], "viewer_timezone": viewer})
     query = {} if asked is None else {"tz": asked}
     session = (await tutor.get(f"/sessions/{s.SESSION}", params=query)).json()
     assert (session["timezone"], (session["start_local"], session["end_local"])) == (shown, local)
@@ -490,6 +614,60 @@ async def test_a_status_that_changes_nothing_says_so(tutor: httpx.AsyncClient, r
     rpcs.answer("tutor_update_session", {**SEEN, "changed": False})
     response = await tutor.post(f"/sessions/{s.SESSION}/status", json={"status": "done"})
     assert (response.status_code, response.json()["changed"]) == (200, False)
+
+
+async def test_a_session_tells_what_its_viewer_may_do_and_says_no_more_than_it_must(
+    tutor: httpx.AsyncClient, rpcs: Rpcs
+) -> None:
+    rpcs.answer("list_sessions", {"sessions": [s.session], "has_more": False, "viewer_timezone": "UTC"})
+    (session,) = (await tutor.get("/sessions")).json()["sessions"]
+    in_utc = json.loads(json.dumps(s.actions).replace("+00:00", "Z"))
+    assert session["actions"] == in_utc
+    assert "moves" not in session
+
+
+async def test_one_session_brings_its_history_along(tutor: httpx.AsyncClient, rpcs: Rpcs) -> None:
+    rpcs.answer("get_session", {**SEEN, "moves": [s.move]})
+    session = (await tutor.get(f"/sessions/{s.SESSION}")).json()
+    assert session["moves"] == [json.loads(json.dumps(s.move).replace("+00:00", "Z"))]
+
+
+# --- wishes -------------------------------------------------------------------------------------------
+
+
+async def test_a_wish_shows_its_times_on_the_viewers_clocks(tutor: httpx.AsyncClient, rpcs: Rpcs) -> None:
+    rpcs.answer("accept_reschedule_request", {**WISHED, "changed": False})
+    for query, timezone, local in (
+        ("", "Asia/Karachi", "2026-04-01T20:30:00+05:00"),
+        ("?tz=Europe/London", "Europe/London", "2026-04-01T16:30:00+01:00"),
+    ):
+        answer = (await tutor.post(f"/reschedule-requests/{s.WISH}/accept{query}")).json()
+        assert (answer["changed"], answer["request"]["session"]["timezone"]) == (False, timezone)
+        assert answer["request"]["proposals"] == [
+            {"start_utc": "2026-04-01T15:30:00Z", "start_local": local, "is_free": True}
+        ]
+
+
+@pytest.mark.parametrize(
+    ("path", "stored"),
+    [("reschedule_requests", s.reschedule_request), ("cancellation_requests", s.wish)],
+    ids=["reschedule", "cancellation"],
+)
+async def test_a_page_of_wishes_leads_to_the_one_behind_its_last(
+    tutor: httpx.AsyncClient, rpcs: Rpcs, path: str, stored: Mapping[str, Any]
+) -> None:
+    rpc, path = f"list_{path}", f"/{path.replace('_', '-')}"
+    rpcs.answer(rpc, {"requests": [stored], "has_more": True, "viewer_timezone": "UTC"})
+    first = (await tutor.get(path, params={"limit": 1, "tz": "Asia/Karachi"})).json()
+    assert (first["timezone"], first["requests"][0]["session"]["timezone"]) == ("Asia/Karachi", "Asia/Karachi")
+    rpcs.answer(rpc, {"requests": [], "has_more": False, "viewer_timezone": "UTC"})
+    second = (await tutor.get(path, params={"limit": 1, "cursor": first["next_cursor"]})).json()
+    assert rpcs.sent(rpc) == {
+        "p_limit": 1,
+        "p_after_created": "2026-03-02T09:00:00.250000+00:00",
+        "p_after_id": s.WISH,
+    }
+    assert second == {"requests": [], "next_cursor": None, "timezone": "UTC"}
 
 
 # --- the clock, the policies, the figures -------------------------------------------------------------

@@ -216,6 +216,27 @@ def test_a_session_across_a_change_keeps_its_elapsed_length() -> None:
     assert autumn.end_utc == datetime(2026, 11, 1, 6, 30, tzinfo=UTC)  # 01:30 again, not 02:30
 
 
+def test_sessions_that_are_moved_keep_their_own_lengths_whatever_is_walked_past() -> None:
+    facts = inputs(
+        start_date="2026-01-05",
+        needed=3,
+        holidays=[{"date": "2026-01-12", "name": "Founders"}],
+        busy=[busy("other", "2026-01-19T16:45:00Z", "2026-01-19T17:45:00Z")],
+    )
+    lengths = [timedelta(minutes=each) for each in (90, 45, 60)]
+    made = plan(facts, pattern(LONDON, [1], duration_mins=30), skip_conflicts=False, lengths=lengths)
+
+    # The second one ends when the other lesson begins.
+    assert dates(made) == ["2026-01-05", "2026-01-19", "2026-01-26"]
+    assert [each.end_utc - each.start_utc for each in made.occurrences] == lengths
+    assert made.conflicts == ()
+
+    lengths[1] += timedelta(minutes=1)
+    made = plan(facts, pattern(LONDON, [1], duration_mins=30), skip_conflicts=True, lengths=lengths)
+    assert dates(made) == ["2026-01-05", "2026-01-26", "2026-02-02"]
+    assert [each.end_utc - each.start_utc for each in made.occurrences] == lengths
+
+
 def test_a_time_that_does_not_exist_moves_forward_and_says_so() -> None:
     made = planned(inputs(start_date="2026-03-01", needed=3), pattern(NEW_YORK, [7], "02:30"))
 
