@@ -10,8 +10,9 @@ Letters in the cells are the rows of `tests/laws/lived_in.py`: people in capital
 in small letters; `*` is every row, `-` none, `x` means refused by a missing grant (SQLSTATE 42501).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, LiteralString, TypeAlias
 from uuid import UUID
 
@@ -33,22 +34,24 @@ CALLERS: dict[str, Caller] = {
 # --- what each caller sees of each table -----------------------------------------------------------------
 
 SEES = """
-                anon none lost E    H    B    M    W    O    L    Z    N    key
-profiles        x    -    -    E    HOZ  BL   -    WO   OHW  LB   ZHM  *    *
-accounts        x    -    -    E    H    B    -    W    O    L    Z    *    *
-user_roles      x    -    -    -    H    B    -    -    O    L    Z    *    *
-guardians       x    -    -    -    -    -    -    -    O    L    Z    *    *
-requests        x    -    -    -    ei   m    -    c    ec   ma   ip   *    *
-matches         x    -    -    -    ei   m    -    c    ec   m    ip   *    *
-packages        x    -    -    -    ei   m    -    c    ec   m    ip   *    *
-credit_ledger   x    -    -    -    ei   m    -    c    ec   m    ip   *    *
-sessions        x    -    -    -    ei   m    -    c    ec   m    ip   *    *
-session_moves   x    -    -    -    ei   m    -    c    ec   m    ip   *    *
-disputes        x    -    -    -    ei   m    -    c    ec   m    ip   *    *
-holidays        x    -    -    -    *    *    -    -    *    *    *    *    *
-time_off        x    -    -    -    H    B    -    -    O    L    Z    *    *
-settings        x    -    -    -    -    -    -    -    -    -    -    *    *
-audit_logs      x    -    -    -    -    -    -    -    -    -    -    *    *
+                       anon none lost E    H    B    M    W    O    L    Z    N    key
+profiles               x    -    -    E    HOZ  BL   -    WO   OHW  LB   ZHM  *    *
+accounts               x    -    -    E    H    B    -    W    O    L    Z    *    *
+user_roles             x    -    -    -    H    B    -    -    O    L    Z    *    *
+guardians              x    -    -    -    -    -    -    -    O    L    Z    *    *
+requests               x    -    -    -    ei   m    -    c    ec   ma   ip   *    *
+matches                x    -    -    -    ei   m    -    c    ec   m    ip   *    *
+packages               x    -    -    -    ei   m    -    c    ec   m    ip   *    *
+credit_ledger          x    -    -    -    ei   m    -    c    ec   m    ip   *    *
+sessions               x    -    -    -    ei   m    -    c    ec   m    ip   *    *
+session_moves          x    -    -    -    ei   m    -    c    ec   m    ip   *    *
+disputes               x    -    -    -    ei   m    -    c    ec   m    ip   *    *
+reschedule_requests    x    -    -    -    H    B    -    W    O    L    Z    *    *
+cancellation_requests  x    -    -    -    H    B    -    W    O    L    Z    *    *
+holidays               x    -    -    -    *    *    -    -    *    *    *    *    *
+time_off               x    -    -    -    H    B    -    -    O    L    Z    *    *
+settings               x    -    -    -    -    -    -    -    -    -    -    *    *
+audit_logs             x    -    -    -    -    -    -    -    -    -    -    *    *
 """
 
 ABOUT = {
@@ -67,6 +70,8 @@ ABOUT = {
     "disputes": (
         "(select request_id from public.sessions s join public.matches m on m.id = match_id where s.id = session_id)"
     ),
+    "reschedule_requests": "requested_by_user_id",
+    "cancellation_requests": "requested_by_user_id",
     "holidays": "null",
     "time_off": "user_id",
     "settings": "null",
@@ -134,6 +139,49 @@ mark_missed                        x    401  403  404  ok   404  403  404  403  
 mark_missed (by the tutor)         x    401  403  404  ok   404  403  404  403  404  404  ok   x
 dispute_session                    x    401  403  404  403  404  403  404  ok   404  404  403  x
 dispute_session (a person's word)  x    401  403  404  403  404  403  404  409  404  404  403  x
+reschedule_session                 x    401  403  404  403  404  403  404  403  404  404  ok   x
+reschedule_session (a done one)    x    401  403  404  403  404  403  404  403  404  404  409  x
+reschedule_session (to the past)   x    401  403  404  403  404  403  404  403  404  404  422  x
+reschedule_session (never)         x    401  403  404  403  404  403  404  403  404  404  422  x
+reschedule_session (stale)         x    401  403  404  403  404  403  404  403  404  404  409  x
+reschedule_session (onto another)  x    401  403  404  403  404  403  404  403  404  404  409  x
+request_reschedule                 x    401  403  404  ok   404  403  404  ok   404  404  403  x
+request_reschedule (a done one)    x    401  403  404  409  404  403  404  409  404  404  403  x
+request_reschedule (no reason)     x    401  403  404  422  404  403  404  422  404  404  403  x
+request_reschedule (to the past)   x    401  403  404  422  404  403  404  422  404  404  403  x
+request_reschedule (four times)    x    401  403  404  422  404  403  404  422  404  404  403  x
+list_reschedule_requests           x    401  403  ok   ok   ok   403  ok   ok   ok   ok   ok   x
+list_reschedule_requests (many)    x    401  403  422  422  422  403  422  422  422  422  422  x
+accept_reschedule_request          x    401  403  403  403  403  403  403  403  403  403  ok   x
+accept_reschedule_request (when?)  x    401  403  403  403  403  403  403  403  403  403  422  x
+accept_reschedule_request (none)   x    401  403  403  403  403  403  403  403  403  403  404  x
+accept_reschedule_request (old)    x    401  403  403  403  403  403  403  403  403  403  409  x
+reject_reschedule_request          x    401  403  403  403  403  403  403  403  403  403  ok   x
+reject_reschedule_request (old)    x    401  403  403  403  403  403  403  403  403  403  409  x
+withdraw_reschedule_request        x    401  403  404  404  404  403  404  ok   404  404  403  x
+withdraw_reschedule_request (old)  x    401  403  404  409  404  403  404  404  404  404  403  x
+series_inputs                      x    401  403  403  403  403  403  403  403  403  403  ok   x
+series_inputs (done)               x    401  403  403  403  403  403  403  403  403  403  409  x
+series_inputs (how much?)          x    401  403  403  403  403  403  403  403  403  403  422  x
+series_inputs (another's)          x    401  403  403  403  403  403  403  403  403  403  404  x
+reschedule_series                  x    401  403  403  403  403  403  403  403  403  403  409  x
+reschedule_series (no list)        x    401  403  403  403  403  403  403  403  403  403  422  x
+cancel_session                     x    401  403  404  403  404  403  404  403  404  404  ok   x
+cancel_session (no reason)         x    401  403  404  403  404  403  404  403  404  404  422  x
+request_cancellation               x    401  403  404  ok   404  403  404  ok   404  404  403  x
+request_cancellation (asked by H)  x    401  403  404  ok   404  403  404  409  404  404  403  x
+request_cancellation (begun)       x    401  403  404  409  404  403  404  409  404  404  403  x
+request_cancellation (no reason)   x    401  403  404  422  404  403  404  422  404  404  403  x
+list_cancellation_requests         x    401  403  ok   ok   ok   403  ok   ok   ok   ok   ok   x
+list_cancellation_requests (many)  x    401  403  422  422  422  403  422  422  422  422  422  x
+get_cancellation_request           x    401  403  404  404  404  403  404  ok   404  404  ok   x
+approve_cancellation               x    401  403  403  403  403  403  403  403  403  403  ok   x
+approve_cancellation (none)        x    401  403  403  403  403  403  403  403  403  403  404  x
+approve_cancellation (old)         x    401  403  403  403  403  403  403  403  403  403  409  x
+reject_cancellation                x    401  403  403  403  403  403  403  403  403  403  ok   x
+reject_cancellation (old)          x    401  403  403  403  403  403  403  403  403  403  409  x
+withdraw_cancellation              x    401  403  404  404  404  403  404  ok   404  404  403  x
+withdraw_cancellation (old)        x    401  403  404  409  404  403  404  404  404  404  403  x
 refresh_session_statuses           x    401  403  ok   ok   ok   403  ok   ok   ok   ok   ok   x
 sweep_session_statuses             x    x    x    x    x    x    x    x    x    x    x    x    ok
 move_session_to_package            x    401  403  403  403  403  403  403  403  403  403  422  x
@@ -156,7 +204,8 @@ class Things:
     """What the calls are about: H's and O's English.
 
     Its first session is done, the next two are past their end and open; the last but one was completed by the
-    clock, the last begun by it.
+    clock, the last begun by it. Another time is wished for the fifth by H and for the sixth by O, and they ask to
+    cancel them; for the seventh both wishes of H are withdrawn, for the eighth rejected.
     """
 
     sessions: tuple[UUID, ...]
@@ -165,6 +214,9 @@ class Things:
     guardian: UUID
     holiday: UUID
     time_off: UUID
+    wishes: Mapping[str, UUID]
+    """For another time, by who asks; `late` is decided."""
+    cancellations: Mapping[str, UUID]
 
     @classmethod
     def of(cls, house: Database) -> "Things":
@@ -175,8 +227,17 @@ class Things:
             )
             return (session_id for (session_id,) in house.rows(query, request_id))
 
+        def wishes(table: str) -> dict[str, UUID]:
+            query = (
+                f"select w.id from public.{table} w join public.sessions s on s.id = session_id where s.match_id = %s"
+            )
+            rows = house.rows(f"{query} order by s.sequence_number", ENGLISH.id)
+            return dict(zip(("H", "O", "late", "rejected"), (wish_id for (wish_id,) in rows), strict=True))
+
         return cls(
             sessions=tuple(sessions(ENGLISH.request_id)),
+            wishes=wishes("reschedule_requests"),
+            cancellations=wishes("cancellation_requests"),
             chess=list(sessions(OPEN_REQUEST_ID))[1],
             art=house.value("select id from public.requests where subject = 'Art'"),
             guardian=house.value("select id from public.guardians where student_user_id = %s", ENGLISH.student.id),
@@ -190,6 +251,21 @@ Arguments: TypeAlias = dict[str, Any]
 PATTERN = {"timezone": "Europe/London", "days": [2, 4], "time": "17:00", "duration_mins": 60}
 HOLIDAY = {"p_on_date": "2026-12-25", "p_name": "Christmas"}
 DAYS_OFF = {"p_starts_on": "2026-07-01", "p_ends_on": "2026-07-02"}
+
+SERIES: Arguments = {"p_match_id": ENGLISH.id, "p_scope": "all"}
+TIMES = [f"2026-06-0{day}T10:00:00+00:00" for day in range(1, 5)]
+"""Nobody has anything to do then."""
+
+
+def moving(session_id: UUID, start: str | None = TIMES[0]) -> Arguments:
+    """A session, to then."""
+    return {"p_session_id": session_id, "p_start_utc": start}
+
+
+def wishing(session_id: UUID, *times: str) -> Arguments:
+    """Another time for a session, one of these, or any."""
+    return {"p_session_id": session_id, "p_reason": "ill", "p_proposed_starts_utc": list(times)}
+
 
 DEEDS: dict[str, Callable[[Things], Arguments]] = {
     "get_me": lambda _: {},
@@ -264,6 +340,52 @@ DEEDS: dict[str, Callable[[Things], Arguments]] = {
         "p_session_id": things.sessions[0],
         "p_reason": "Nobody came.",
     },
+    "reschedule_session": lambda things: moving(things.sessions[3]),
+    "reschedule_session (a done one)": lambda things: moving(things.sessions[0]),
+    "reschedule_session (to the past)": lambda things: moving(things.sessions[3], "2026-03-01T10:00Z"),
+    "reschedule_session (never)": lambda things: moving(things.sessions[3], None),
+    "reschedule_session (stale)": lambda things: moving(things.sessions[3]) | {"p_expected_version": 99},
+    "reschedule_session (onto another)": lambda things: moving(things.sessions[3], "2026-03-19T17:30Z"),
+    "request_reschedule": lambda things: wishing(things.sessions[3]),
+    "request_reschedule (a done one)": lambda things: wishing(things.sessions[0]),
+    "request_reschedule (no reason)": lambda things: wishing(things.sessions[3]) | {"p_reason": " "},
+    "request_reschedule (to the past)": lambda things: wishing(things.sessions[3], "2026-03-01T10:00Z"),
+    "request_reschedule (four times)": lambda things: wishing(things.sessions[3], *TIMES),
+    "list_reschedule_requests": lambda _: {},
+    "list_reschedule_requests (many)": lambda _: {"p_limit": 201},
+    "accept_reschedule_request": lambda things: {"p_request_id": things.wishes["O"], "p_start_utc": TIMES[0]},
+    "accept_reschedule_request (when?)": lambda things: {"p_request_id": things.wishes["O"]},
+    "accept_reschedule_request (none)": lambda _: {"p_request_id": UUID(int=0), "p_start_utc": TIMES[0]},
+    "accept_reschedule_request (old)": lambda things: {
+        "p_request_id": things.wishes["late"],
+        "p_start_utc": TIMES[0],
+    },
+    "reject_reschedule_request": lambda things: {"p_request_id": things.wishes["O"]},
+    "reject_reschedule_request (old)": lambda things: {"p_request_id": things.wishes["late"]},
+    "withdraw_reschedule_request": lambda things: {"p_request_id": things.wishes["O"]},
+    "withdraw_reschedule_request (old)": lambda things: {"p_request_id": things.wishes["rejected"]},
+    "series_inputs": lambda _: SERIES,
+    "series_inputs (done)": lambda things: SERIES | {"p_scope": "one", "p_session_id": things.sessions[0]},
+    "series_inputs (how much?)": lambda _: SERIES | {"p_scope": None},
+    "series_inputs (another's)": lambda things: SERIES | {"p_scope": "one", "p_session_id": things.chess},
+    "reschedule_series": lambda _: SERIES,
+    "reschedule_series (no list)": lambda _: SERIES | {"p_moves": "5"},
+    "cancel_session": lambda things: {"p_session_id": things.sessions[3], "p_reason": "ill"},
+    "cancel_session (no reason)": lambda things: {"p_session_id": things.sessions[3], "p_reason": " "},
+    "request_cancellation": lambda things: {"p_session_id": things.sessions[3], "p_reason": "ill"},
+    "request_cancellation (asked by H)": lambda things: {"p_session_id": things.sessions[4], "p_reason": "ill"},
+    "request_cancellation (begun)": lambda things: {"p_session_id": things.sessions[1], "p_reason": "ill"},
+    "request_cancellation (no reason)": lambda things: {"p_session_id": things.sessions[3], "p_reason": " "},
+    "list_cancellation_requests": lambda _: {},
+    "list_cancellation_requests (many)": lambda _: {"p_limit": 201},
+    "get_cancellation_request": lambda things: {"p_request_id": things.cancellations["O"]},
+    "approve_cancellation": lambda things: {"p_request_id": things.cancellations["O"]},
+    "approve_cancellation (none)": lambda _: {"p_request_id": UUID(int=0)},
+    "approve_cancellation (old)": lambda things: {"p_request_id": things.cancellations["late"]},
+    "reject_cancellation": lambda things: {"p_request_id": things.cancellations["O"]},
+    "reject_cancellation (old)": lambda things: {"p_request_id": things.cancellations["late"]},
+    "withdraw_cancellation": lambda things: {"p_request_id": things.cancellations["O"]},
+    "withdraw_cancellation (old)": lambda things: {"p_request_id": things.cancellations["rejected"]},
     "refresh_session_statuses": lambda _: {},
     "sweep_session_statuses": lambda _: {"p_limit": 1},
     "move_session_to_package": lambda things: {
@@ -338,6 +460,59 @@ TERMS = [
     Term("N", 2, "done", "stale_version", version=99),
     Term("N", 3, "done", "changed"),
 ]
+
+# --- what becomes of wishes ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One call about the sixth English session, for which O wishes another time and asks to cancel it.
+
+    What both wishes are then, and the events that it caused.
+    """
+
+    caller: str
+    function: str
+    arguments: Callable[[Things], Arguments]
+    wish: str
+    cancellation: str
+    events: frozenset[str]
+
+
+def sixth(things: Things, **more: object) -> Arguments:
+    """The sixth English session."""
+    return {"p_session_id": things.sessions[5]} | more
+
+
+BOTH_LAPSE = frozenset({"reschedule.lapsed", "cancellation.lapsed"})
+TURNS = [
+    Turn("N", "reschedule_session", lambda things: moving(things.sessions[5]), "lapsed", "lapsed",
+         BOTH_LAPSE | {"session.rescheduled"}),
+    Turn("N", "tutor_update_session", partial(sixth, p_status="in_progress"), "lapsed", "lapsed",
+         BOTH_LAPSE | {"session.started"}),
+    Turn("N", "tutor_update_session", partial(sixth, p_status="done"), "lapsed", "lapsed",
+         BOTH_LAPSE | {"session.completed"}),
+    Turn("N", "tutor_update_session", partial(sixth, p_status="rescheduled"), "pending", "lapsed",
+         frozenset({"session.parked", "cancellation.lapsed"})),
+    Turn("N", "tutor_update_session", partial(sixth, p_status="scheduled", p_notes="Verbs."), "pending", "pending",
+         frozenset()),
+    Turn("N", "cancel_session", partial(sixth, p_reason="ill"), "lapsed", "lapsed", BOTH_LAPSE | {"session.cancelled"}),
+    Turn("N", "reschedule_session", lambda things: moving(things.sessions[4]), "pending", "pending", frozenset()),
+    Turn("N", "accept_reschedule_request", DEEDS["accept_reschedule_request"], "accepted", "lapsed",
+         frozenset({"session.rescheduled", "reschedule.accepted", "cancellation.lapsed"})),
+    Turn("N", "reject_reschedule_request", DEEDS["reject_reschedule_request"], "rejected", "pending",
+         frozenset({"reschedule.rejected"})),
+    Turn("O", "withdraw_reschedule_request", DEEDS["withdraw_reschedule_request"], "withdrawn", "pending",
+         frozenset({"reschedule.withdrawn"})),
+    Turn("O", "request_reschedule", lambda things: wishing(things.sessions[5], TIMES[0]), "withdrawn", "pending",
+         frozenset({"reschedule.withdrawn", "reschedule.requested"})),
+    Turn("N", "approve_cancellation", DEEDS["approve_cancellation"], "lapsed", "approved",
+         frozenset({"session.cancelled", "cancellation.approved", "reschedule.lapsed"})),
+    Turn("N", "reject_cancellation", DEEDS["reject_cancellation"], "pending", "rejected",
+         frozenset({"cancellation.rejected"})),
+    Turn("O", "withdraw_cancellation", DEEDS["withdraw_cancellation"], "pending", "withdrawn",
+         frozenset({"cancellation.withdrawn"})),
+]  # fmt: skip
 
 # --- comparing ---------------------------------------------------------------------------------------------
 
@@ -430,6 +605,33 @@ def wrong_terms(house: Database) -> list[str]:
     return wrong
 
 
+def wrong_turns(house: Database) -> list[str]:
+    """Where a wish becomes something else than TURNS says, or the world is told something else."""
+    things = Things.of(house)
+    wrong: list[str] = []
+    for turn in TURNS:
+        with house.connection.transaction(force_rollback=True):
+            last = house.value("select max(id) from private.outbox_events")
+            house.call(CALLERS[turn.caller], turn.function, **turn.arguments(things))
+            became = (
+                house.value("select status::text from public.reschedule_requests where id = %s", things.wishes["O"]),
+                house.value(
+                    "select status::text from public.cancellation_requests where id = %s", things.cancellations["O"]
+                ),
+                frozenset(
+                    event
+                    for (event,) in house.rows(
+                        "select event_type from private.outbox_events where id > %s and aggregate_id = %s",
+                        last,
+                        things.sessions[5],
+                    )
+                ),
+            )
+        if became != (turn.wish, turn.cancellation, turn.events):
+            wrong.append(f"after {turn} they are {became}")
+    return wrong
+
+
 def wrong_answers(house: Database) -> list[str]:
     """Where the reading functions show other sessions than SEES says, or tell a foreign id from an unknown one."""
     called = names(house)
@@ -461,7 +663,7 @@ def everything_wrong(house: Database) -> list[str]:
     """All of the above."""
     return [
         difference
-        for compare in (wrong_terms, wrong_answers, wrong_calls, wrong_sights, wrong_writes)
+        for compare in (wrong_terms, wrong_turns, wrong_answers, wrong_calls, wrong_sights, wrong_writes)
         for difference in compare(house)
     ]
 

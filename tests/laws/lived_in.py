@@ -98,6 +98,7 @@ def live_in(house: Database) -> None:
           from public.sessions order by package_id, sequence_number desc
         """
     )
+    wish_otherwise(house)
     # English by the clock: completed last night, begun half an hour ago.
     by_clock = "update public.sessions set status = %s, version = version + 1, updated_by_role = 'clock' where id = %s"
     house.run(by_clock, "done", lesson(house, ENGLISH, LAST_NIGHT, status="in_progress"))
@@ -113,6 +114,36 @@ def live_in(house: Database) -> None:
     house.call(NADIA, "update_person", p_person_id=OLIVER.id, p_roles=["student", "tutor"])
     house.call(NADIA, "update_person", p_person_id=MARCUS.id, p_is_active=False)
     house.call(NADIA, "update_person", p_person_id=wanda_id, p_roles=[])
+
+
+def wish_otherwise(house: Database) -> None:
+    """Tutors wish another time for their fifth lesson and ask to cancel it, students for their sixth.
+
+    H's own wishes for the seventh and the eighth English lesson are decided: withdrawn, and rejected.
+    """
+    for table, proposed in (("reschedule_requests", "proposed_starts_utc, "), ("cancellation_requests", "")):
+        house.run(
+            f"""
+            insert into public.{table} ({proposed} session_id, reason, requested_by_user_id, requested_by_role)
+            select {"'{}', " if proposed else ""} id, 'Another day.', asker, side::public.actor_role
+              from public.sessions,
+                   lateral (values (5, tutor_user_id, 'tutor'), (6, student_user_id, 'student'))
+                     as wish (number, asker, side)
+             where sequence_number = number
+            """
+        )
+        for number, status in ((7, "withdrawn"), (8, "rejected")):
+            house.run(
+                f"""
+                insert into public.{table} (
+                       {proposed} session_id, reason, requested_by_user_id, requested_by_role, status, decided_at)
+                select {"'{}', " if proposed else ""} id, 'Another day.', tutor_user_id, 'tutor', %s, private.now()
+                  from public.sessions where match_id = %s and sequence_number = %s
+                """,
+                status,
+                ENGLISH.id,
+                number,
+            )
 
 
 def person_id(house: Database, person: Person) -> UUID:
