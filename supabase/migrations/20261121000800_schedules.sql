@@ -71,6 +71,7 @@ begin
       'pattern', p_match.schedule_pattern, 'meet_link', p_match.meet_link,
       'tutor', private.person_card(t), 'student', private.person_card(s),
       'window', jsonb_build_object('start_date', v_first, 'end_date', v_last, 'from_date', p_from_date),
+      'package_end_date', p_package.end_date,
       'tier_sessions', p_package.tier_sessions, 'opening_used', p_package.opening_used,
       'needed', coalesce(cardinality(p_moving), private.sessions_needed(p_package)),
       'moving', (select jsonb_agg(jsonb_build_object(
