@@ -94,6 +94,7 @@ class Action(Answer):
     blockers: list[Blocker] | None = _if_any()
     from_: SessionStatus | None = _if_any(alias="from")
     to: SessionStatus | None = _if_any()
+    field: str | None = _if_any(examples=["reason"])
     package_id: UUID | None = _if_any()
 
 

@@ -231,6 +231,7 @@ class SeriesPreview(Answer):
     from_date: date
     needed: int = Field(description="How many sessions move.")
     fits: int = Field(description="For how many of them there are dates.")
+    after_package_end: int = Field(description="How many go beyond the package's last date, which hinders none.")
     moves: list[SeriesMove]
     skipped: list[Skipped]
     conflicts: list[Conflict]
@@ -263,6 +264,7 @@ class MovingSession(Facts):
 class SeriesInputs(ScheduleInputs):
     """The jsonb of the RPC ``series_inputs``: that of a plan, and the sessions that it moves, in order."""
 
+    package_end_date: date
     moving: tuple[MovingSession, ...]
 
 
@@ -280,6 +282,7 @@ async def preview_series(database: Database, match_id: UUID, request: SeriesPrev
         from_date=planned.from_date or _first_date(inputs, planned.pattern),
         needed=planned.needed,
         fits=planned.fits,
+        after_package_end=sum(each.date > inputs.package_end_date for each in planned.occurrences),
         moves=_moves(inputs, planned),
         skipped=list(planned.skipped),
         conflicts=list(planned.conflicts),

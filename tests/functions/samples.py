@@ -113,7 +113,14 @@ actions: Mapping[str, Any] = {
         "opens_at": "2026-03-31T15:15:00+00:00",
         "policy": "start_window_mins",
     },
-    "start": {"allowed": True, "operation": "start_session", "needs_reason": False},
+    "start": {
+        "allowed": False,
+        "operation": "start_session",
+        "needs_reason": False,
+        "code": "reason_required",
+        "detail": "Say why.",
+        "field": "reason",
+    },
     "complete": {
         "allowed": False,
         "operation": "complete_session",
@@ -215,6 +222,7 @@ schedule_inputs: Mapping[str, Any] = {
 series_inputs: Mapping[str, Any] = {
     **schedule_inputs,
     "window": {"start_date": "2026-03-23", "end_date": "2027-04-27", "from_date": None},
+    "package_end_date": "2026-04-02",
     "moving": [
         {
             "session_id": SESSION,

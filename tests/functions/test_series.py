@@ -44,6 +44,7 @@ async def test_a_preview_shows_where_each_session_goes_and_writes_nothing(tutor:
     assert (first["tutor_local"], first["student_local"]) == ("2026-03-27T23:00:00+05:00", "2026-03-27T18:00:00+00:00")
     assert second["clock_changes"] == ["clocks changed in Europe/London: UTC+0 → UTC+1"]
     assert (preview["needed"], preview["fits"], preview["skipped"], preview["conflicts"]) == (2, 2, [], [])
+    assert preview["after_package_end"] == 1
     assert preview["pattern"] == {**LATER, "duration_mins": 60}
 
 

@@ -103,17 +103,21 @@ def ids_of(house: Database) -> Ids:
         "guardian_id": things.guardian,
         "holiday_id": things.holiday,
         "time_off_id": things.time_off,
+        "reschedule_request_id": things.wishes["H"],
+        "cancellation_request_id": things.cancellations["H"],
     }
     return {name: str(value) for name, value in known.items()}
 
 
-_QUERY: Mapping[str, str] = {"from": "2026-03-01T00:00:00Z", "to": "2026-04-01T00:00:00Z"}
+_QUERY: Mapping[str, str] = {"from": "2026-03-01T00:00:00Z", "to": "2026-04-01T00:00:00Z", "reason": "Ill"}
 _BODIES: Mapping[str, Row] = {
     "GuardianCreation": {"phone": "+447700900123"},
     "PackageCreation": {"start_date": "2026-05-01", "end_date": "2026-05-31"},
     "TimeOffCreation": {"starts_on": "2026-07-01", "ends_on": "2026-07-02"},
     "TimeOffUpdate": {"note": "By train"},
     "PackageUpdate": {"tier_sessions": 12},
+    "SeriesPreviewRequest": {"scope": "all"},
+    "SeriesRequest": {"scope": "all"},
 }
 """What the schema alone does not say: which fields go together."""
 

@@ -249,6 +249,8 @@ def test_an_admin_sets_the_policies_and_they_hold_at_once(house: ServedHouse, le
         "delay_grace_mins": 0,
         "tutor_correction_hours": 24,
         "sequence_lock": True,
+        "tutor_may_reschedule": False,
+        "consent_hours": 48,
     }
     for who in (BILAL, LENA):
         problem(house.sign_in(who).get("/settings"), 403, "not_allowed")
