@@ -153,6 +153,10 @@ PlanHash = Annotated[
 Version = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
 """The version of a row that a decision rests on."""
 
+ExpectedVersion = Annotated[
+    Version, Field(description="The version it was decided on; refused with `stale_version` if it has moved on.")
+]
+
 Flag = Annotated[bool, Field(strict=True)]
 
 

@@ -1,11 +1,9 @@
 """Sessions: who has which lessons when, and what became of them."""
 
-import base64
-from datetime import datetime
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic import Field
 
 from lib.answers import (
     Answer,
@@ -16,50 +14,10 @@ from lib.answers import (
     session_seen_from,
     viewer_timezone,
 )
+from lib.cursors import Cursor, CursorText, after
 from lib.database import Database
-from lib.fields import Instant, Notes, Reason, Request, Version
+from lib.fields import ExpectedVersion, Instant, Notes, Reason, Request
 from lib.zones import Timezone
-
-LONGEST_CURSOR = 200
-
-ExpectedVersion = Annotated[
-    Version, Field(description="The version it was decided on; refused with `stale_version` if it has moved on.")
-]
-
-
-class Cursor(NamedTuple):
-    """The last row of a page; the next page begins behind it. It travels as opaque, URL-safe text."""
-
-    start: datetime
-    id: UUID
-
-    @classmethod
-    def read(cls, text: str) -> Self:
-        """The cursor that was written as ``text``.
-
-        Raises:
-            ValueError: it was not.
-        """
-        try:
-            content = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-            return cls(*_CURSOR.validate_json(content))
-        except (ValueError, RecursionError):
-            raise ValueError("must be a next_cursor as it was given") from None
-
-    def __str__(self) -> str:
-        return base64.urlsafe_b64encode(_CURSOR.dump_json(self)).decode().rstrip("=")
-
-    def parameters(self) -> dict[str, object]:
-        """As the database takes it."""
-        return {"p_after_start": self.start.isoformat(), "p_after_id": str(self.id)}
-
-
-_CURSOR: TypeAdapter[tuple[datetime, UUID]] = TypeAdapter(tuple[Instant, UUID])
-
-
-def _is_cursor(text: str) -> str:
-    Cursor.read(text)
-    return text
 
 
 class SessionQuery(Request):
@@ -75,9 +33,7 @@ class SessionQuery(Request):
     to: Instant | None = Field(default=None, description="Starting before this time.")
     tz: Timezone | None = Field(default=None, description="Show times in this zone, not in the profile's.")
     limit: int = Field(default=50, ge=1, le=200, description="Sessions a page.")
-    cursor: Annotated[str, Field(max_length=LONGEST_CURSOR), AfterValidator(_is_cursor)] | None = Field(
-        default=None, description="The `next_cursor` of the page before."
-    )
+    cursor: CursorText | None = Field(default=None, description="The `next_cursor` of the page before.")
 
 
 class SessionPage(Answer):
@@ -228,5 +184,4 @@ def _cursor_behind(sessions: list[Session]) -> str | None:
 
 def _parameters(query: SessionQuery) -> dict[str, object]:
     filters = query.model_dump(mode="json", by_alias=True, exclude={"tz", "cursor"})
-    after = {} if query.cursor is None else Cursor.read(query.cursor).parameters()
-    return {f"p_{name}": value for name, value in filters.items()} | after
+    return {f"p_{name}": value for name, value in filters.items()} | after(query.cursor, "start")
