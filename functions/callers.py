@@ -1,15 +1,16 @@
-"""Who is asking: the ways a handler gets its database."""
+"""Who is asking: the ways a handler gets its database, and the clocks it shows times on."""
 
 import hashlib
 import json
 from typing import Annotated
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Header, Query, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from lib.auth import service, verifier
 from lib.database import Database, Once
 from lib.errors import Malformed, NotSignedIn
+from lib.zones import Timezone
 
 _bearer = HTTPBearer(
     auto_error=False,
@@ -75,6 +76,9 @@ async def as_service(
 AsCallerOnce = Annotated[Database, Depends(as_caller_once)]
 AsCallerIfSignedIn = Annotated[Database | None, Depends(as_caller_if_signed_in)]
 AsService = Annotated[Database, Depends(as_service)]
+
+InZone = Annotated[Timezone | None, Query(description="Show times in this zone, not in the profile's.")]
+"""Where the viewer's clocks stand, when it is not where the profile says."""
 
 
 async def _request_hash(request: Request) -> str:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from functions.callers import AsCaller, AsCallerOnce
+from functions.callers import AsCaller, AsCallerOnce, InZone
 from functions.problems import problems
 from lib import packages
 from lib.packages import (
@@ -20,11 +20,9 @@ from lib.packages import (
     statement_filename,
 )
 from lib.web import prefers
-from lib.zones import Timezone
 
 router = APIRouter(prefix="/api", tags=["Packages"])
 
-InZone = Annotated[Timezone | None, Query(description="Show times in this zone, not in the profile's.")]
 Format = Literal["json", "csv"]
 CSV = "text/csv"
 STATUS_OF = {True: 201, False: 200}

@@ -1,20 +1,17 @@
 """/matches/{id}/sessions: from the weekly pattern to sessions."""
 
-from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 
-from functions.callers import AsCaller, AsCallerOnce
+from functions.callers import AsCaller, AsCallerOnce, InZone
 from functions.problems import problems
 from lib import schedules
 from lib.answers import Session
 from lib.schedules import ExtraSessionRequest, Generated, GenerationRequest, Preview, PreviewRequest
-from lib.zones import Timezone
 
 router = APIRouter(prefix="/api", tags=["Schedules"])
 
-InZone = Annotated[Timezone | None, Query(description="Show times in this zone, not in the profile's.")]
 STATUS_OF = {True: 201, False: 200}
 """The status of a commit, by whether it created sessions."""
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Body, Query
 
-from functions.callers import AsCaller, AsCallerOnce
+from functions.callers import AsCaller, AsCallerOnce, InZone
 from functions.problems import problems
 from lib import clock, sessions
 from lib.answers import Session
@@ -21,11 +21,9 @@ from lib.sessions import (
     SessionStart,
     StatusUpdate,
 )
-from lib.zones import Timezone
 
 router = APIRouter(prefix="/api", tags=["Sessions"])
 
-InZone = Annotated[Timezone | None, Query(description="Show times in this zone, not in the profile's.")]
 Start = Annotated[SessionStart, Body(default_factory=SessionStart)]
 Completion = Annotated[SessionCompletion, Body(default_factory=SessionCompletion)]
 
