@@ -510,9 +510,7 @@ begin
       jsonb_build_object('match_id', v_birth.match_id, 'package_id', v_birth.package_id, 'sessions', v_birth.born),
       private.now());
   end loop;
-  for v_birth in select s as session from new_sessions s where s.booking_id is not null order by s.id loop
-    perform private.record_session_audit('session_booked', v_birth.session,
-      jsonb_build_object('booking_id', (v_birth.session).booking_id));
+  for v_birth in select s::public.sessions as session from new_sessions s where s.booking_id is not null order by s.id loop
     perform private.record_event('session.booked', 'session', (v_birth.session).id,
       private.session_payload(v_birth.session), private.now());
   end loop;

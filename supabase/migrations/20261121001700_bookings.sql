@@ -570,13 +570,11 @@ language sql stable
 set search_path = '' set timezone = 'UTC'
 as $$
   select jsonb_build_object(
-      'listing', jsonb_build_object('id', p_listing.id, 'title', p_listing.title, 'subject', p_listing.subject,
-                                    'duration_mins', p_listing.duration_mins),
-      'tutor', private.person_card(t),
+      'listing_id', p_listing.id, 'duration_mins', p_listing.duration_mins, 'tutor', private.person_card(t),
       'holidays', (select coalesce(jsonb_agg(jsonb_build_object('date', on_date, 'name', name) order by on_date), '[]')
                      from public.holidays),
       'time_off', (select coalesce(jsonb_agg(jsonb_build_object(
-                            'starts_on', o.starts_on, 'ends_on', o.ends_on,
+                            'id', o.id, 'of', 'tutor', 'starts_on', o.starts_on, 'ends_on', o.ends_on,
                             'starts_at', o.starts_at, 'ends_at', o.ends_at) order by o.id), '[]')
                      from public.time_off o where o.user_id = t.id)) || private.hours_of(t.id)
     from public.profiles t where t.id = p_listing.tutor_user_id
@@ -604,7 +602,6 @@ begin
   end if;
   return v_rules || jsonb_build_object(
     'fingerprint', private.fingerprint_of(v_rules),
-    'window', jsonb_build_object('from', p_from, 'to', p_to),
     'now', private.now(),
     'viewer_timezone', (select timezone from public.profiles where id = v_caller_id),
     -- Whose lessons they are, and with whom, is nobody's business here.
@@ -849,7 +846,7 @@ $$;
 comment on function private.book_session(public.bookings) is
   'Makes the session of a booking just accepted, with its people, its times and the listing''s Meet link. Refuses: 409 slot_taken.';
 
-create function private.accept_booking(p_booking_id uuid, p_reason text, p_expected_version integer) returns jsonb
+create function private.accept_booking(p_booking_id uuid, p_expected_version integer) returns jsonb
 language plpgsql security definer
 set search_path = '' set timezone = 'UTC'
 as $$
@@ -857,17 +854,17 @@ declare
   v_caller_id uuid := private.require_caller();
   v_role public.actor_role := private.booking_side(p_booking_id, v_caller_id, 'accepted');
 begin
-  return private.decide_booking(p_booking_id, 'accepted', v_caller_id, v_role, p_reason, p_expected_version);
+  return private.decide_booking(p_booking_id, 'accepted', v_caller_id, v_role, null, p_expected_version);
 end;
 $$;
 
-create function public.accept_booking(p_booking_id uuid, p_reason text default null, p_expected_version integer default null) returns jsonb
+create function public.accept_booking(p_booking_id uuid, p_expected_version integer default null) returns jsonb
 language sql volatile security invoker
 set search_path = '' set timezone = 'UTC'
-return private.accept_booking(p_booking_id, p_reason, p_expected_version);
-comment on function public.accept_booking(uuid, text, integer) is
-  'Its tutor or an admin accepts a booking whose time is to come, which makes its session. Refuses: 401, 403 not_allowed, 404, 409 stale_version, illegal_transition, too_late, slot_taken, 422 invalid.';
-grant execute on function private.accept_booking(uuid, text, integer), public.accept_booking(uuid, text, integer) to authenticated;
+return private.accept_booking(p_booking_id, p_expected_version);
+comment on function public.accept_booking(uuid, integer) is
+  'Its tutor or an admin accepts a booking whose time is to come, which makes its session. Refuses: 401, 403 not_allowed, 404, 409 stale_version, illegal_transition, too_late, slot_taken.';
+grant execute on function private.accept_booking(uuid, integer), public.accept_booking(uuid, integer) to authenticated;
 
 create function private.decline_booking(p_booking_id uuid, p_reason text, p_expected_version integer) returns jsonb
 language plpgsql security definer

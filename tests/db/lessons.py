@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
 import psycopg
 from psycopg import sql
@@ -98,7 +98,19 @@ def lesson(
     )
 
 
-def booked(
+def listing_of(db: Database, tutor: Person) -> UUID:
+    """Something that the tutor offers: what the seed knows of, or a new listing, which has the same id every time."""
+    listing_id = db.rows("select id from public.listings where tutor_user_id = %s order by created_at, id", tutor.id)
+    if listing_id:
+        return listing_id[0][0]
+    return db.value(
+        "insert into public.listings (id, tutor_user_id, title) values (%s, %s, 'Chess') returning id",
+        uuid5(tutor.id, "listing"),
+        tutor.id,
+    )
+
+
+def booking(
     db: Database,
     tutor: Person,
     student: Person,
@@ -107,11 +119,47 @@ def booked(
     length: timedelta = HOUR,
     **columns: object,
 ) -> UUID:
-    """A session of a booking; bookings themselves are a later chapter."""
+    """A student's draft, whatever the tutor's hours are."""
     return _insert(
         db,
         {
-            "booking_id": uuid4(),
+            "listing_id": listing_of(db, tutor),
+            "tutor_user_id": tutor.id,
+            "student_user_id": student.id,
+            "starts_at": start,
+            "ends_at": start + length,
+        }
+        | columns,
+        table="bookings",
+    )
+
+
+def booked(
+    db: Database,
+    tutor: Person,
+    student: Person,
+    start: datetime = START,
+    *,
+    length: timedelta = HOUR,
+    booking_id: UUID | None = None,
+    **columns: object,
+) -> UUID:
+    """A session of an accepted booking, in whatever state."""
+    booking_id = booking(
+        db,
+        tutor,
+        student,
+        start,
+        length=length,
+        id=booking_id or uuid4(),
+        status="accepted",
+        decided_by_role="tutor",
+        decided_at=start,
+    )
+    return _insert(
+        db,
+        {
+            "booking_id": booking_id,
             "tutor_user_id": tutor.id,
             "student_user_id": student.id,
             "scheduled_start_utc": start,
@@ -131,9 +179,11 @@ def move(db: Database, session_id: object, start: datetime, *, length: timedelta
     )
 
 
-def _insert(db: Database, columns: dict[str, Any]) -> UUID:
-    statement = sql.SQL("insert into public.sessions ({}) values ({}) returning id").format(
-        sql.SQL(", ").join(map(sql.Identifier, columns)), sql.SQL(", ").join(sql.Placeholder() * len(columns))
+def _insert(db: Database, columns: dict[str, Any], table: str = "sessions") -> UUID:
+    statement = sql.SQL("insert into {} ({}) values ({}) returning id").format(
+        sql.Identifier("public", table),
+        sql.SQL(", ").join(map(sql.Identifier, columns)),
+        sql.SQL(", ").join(sql.Placeholder() * len(columns)),
     )
     try:
         with db.connection.transaction():
