@@ -5,11 +5,13 @@ from typing import Any
 from fastapi import Depends, FastAPI
 
 from functions import (
+    bookings,
     cron,
     days_off,
     docs,
     health,
     imports,
+    listings,
     matches,
     metrics,
     months,
@@ -32,6 +34,7 @@ also carries them in the viewer's timezone. A refusal is a problem document (RFC
 _TAGS = [
     {"name": "Sessions", "description": "Who has which lessons when, and what became of them."},
     {"name": "Schedules", "description": "From a weekly pattern to the sessions of a package."},
+    {"name": "Bookings", "description": "Single lessons: what tutors offer, when they are free, who asked for what."},
     {"name": "People", "description": "Profiles, roles and guardians."},
     {"name": "Matches", "description": "Requests to be taught, and the tutors who take them on."},
     {"name": "Packages", "description": "Prepaid sessions."},
@@ -45,6 +48,8 @@ _PARTS = (
     sessions,
     schedules,
     months,
+    listings,
+    bookings,
     people,
     matches,
     packages,
