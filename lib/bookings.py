@@ -169,9 +169,9 @@ async def list_slots(database: Database, query: SlotQuery) -> FreeSlots:
         for slot in free_slots(inputs, query.from_, query.to)
     ]
     return FreeSlots(
-        listing_id=inputs.listing.id,
+        listing_id=inputs.listing_id,
         tutor=Participant.model_validate(answer["tutor"]),
-        duration_mins=inputs.listing.duration_mins,
+        duration_mins=inputs.duration_mins,
         timezone=timezone,
         slots=slots,
     )

@@ -69,17 +69,11 @@ class BusyTime(Facts):
     end: Instant
 
 
-class OfferedLesson(Facts):
-    """A listing, as far as its slots depend on it."""
-
-    id: UUID
-    duration_mins: Annotated[int, Field(ge=15)]
-
-
 class SlotInputs(Facts):
     """All that a listing's slots depend on, read in one trip, and the fingerprint that lets a request check it."""
 
-    listing: OfferedLesson
+    listing_id: UUID
+    duration_mins: Annotated[int, Field(ge=15)]
     tutor: Person
     timezone: Timezone
     hours: tuple[WeeklyHours, ...]
@@ -92,7 +86,7 @@ class SlotInputs(Facts):
     @property
     def length(self) -> timedelta:
         """Elapsed time from start to end of a slot, whatever the clocks do in between."""
-        return timedelta(minutes=self.listing.duration_mins)
+        return timedelta(minutes=self.duration_mins)
 
 
 class Slot(NamedTuple):

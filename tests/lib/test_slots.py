@@ -48,7 +48,8 @@ def inputs(
     """The jsonb of ``slot_inputs`` as Postgres writes it."""
     return SlotInputs.model_validate(
         {
-            "listing": {"id": SOMEBODY, "title": "Exam clinic", "subject": None, "duration_mins": minutes},
+            "listing_id": SOMEBODY,
+            "duration_mins": minutes,
             "tutor": {"id": SOMEBODY, "display_name": "Amina", "timezone": tutor_timezone or timezone},
             "timezone": timezone,
             "hours": [{"weekday": day, "starts_at": start, "ends_at": end} for day, start, end in hours],
