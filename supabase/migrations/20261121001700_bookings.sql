@@ -540,7 +540,7 @@ begin
      and not exists (select from unnest(v_hours) as h
                       where (p_timezone, h.weekday, h.starts_at, h.ends_at) = (a.timezone, a.weekday, a.starts_at, a.ends_at));
   insert into public.availability (tutor_user_id, timezone, weekday, starts_at, ends_at)
-  select v_tutor_id, p_timezone, h.weekday, h.starts_at, h.ends_at
+  select distinct v_tutor_id, p_timezone, h.weekday, h.starts_at, h.ends_at
     from unnest(v_hours) as h
    where not exists (select from public.availability a
                       where a.tutor_user_id = v_tutor_id

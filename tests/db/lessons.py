@@ -11,6 +11,8 @@ from lib.recurrence import Plan, ScheduleInputs, plan, plan_hash
 from tests.database import Database, refusal
 from tests.house import MATHEMATICS, NADIA, Match, Person
 
+BORN: dict[str, list[str]] = {"match": [], "booking": ["session.booked"]}
+"""What the outbox says of a session's birth; those of a match are told of the match."""
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 START = datetime(2026, 3, 10, 15, 0, tzinfo=UTC)
 """A Tuesday on which no seeded pattern has a lesson at this hour."""
@@ -145,28 +147,29 @@ def booked(
     **columns: object,
 ) -> UUID:
     """A session of an accepted booking, in whatever state."""
-    booking_id = booking(
-        db,
-        tutor,
-        student,
-        start,
-        length=length,
-        id=booking_id or uuid4(),
-        status="accepted",
-        decided_by_role="tutor",
-        decided_at=start,
-    )
-    return _insert(
-        db,
-        {
-            "booking_id": booking_id,
-            "tutor_user_id": tutor.id,
-            "student_user_id": student.id,
-            "scheduled_start_utc": start,
-            "scheduled_end_utc": start + length,
-        }
-        | columns,
-    )
+    with db.connection.transaction():  # at its end an accepted booking has its session
+        booking_id = booking(
+            db,
+            tutor,
+            student,
+            start,
+            length=length,
+            id=booking_id or uuid4(),
+            status="accepted",
+            decided_by_role="tutor",
+            decided_at=start,
+        )
+        return _insert(
+            db,
+            {
+                "booking_id": booking_id,
+                "tutor_user_id": tutor.id,
+                "student_user_id": student.id,
+                "scheduled_start_utc": start,
+                "scheduled_end_utc": start + length,
+            }
+            | columns,
+        )
 
 
 def move(db: Database, session_id: object, start: datetime, *, length: timedelta = HOUR) -> None:
