@@ -20,7 +20,7 @@ from lib.slots import SlotInputs, free_slots, is_offered
 from lib.zones import Timezone, to_local, zone
 
 BookingStatus = Literal["draft", "accepted", "declined", "cancelled"]
-DecidedBy = Literal["admin", "tutor", "student", "service", "studio"]
+DecidedBy = Literal["admin", "tutor", "student", "clock", "service", "studio"]
 
 
 class FreeSlot(Answer):
