@@ -272,23 +272,22 @@ create policy "Tutors and students read their own bookings, admins all" on publi
 
 -- Listings -------------------------------------------------------------------------------------------
 
-create function private.tutor_for(p_tutor_id uuid) returns uuid
+create function private.tutor_for(p_caller_id uuid, p_tutor_id uuid) returns uuid
 language plpgsql stable
 set search_path = '' set timezone = 'UTC'
 as $$
 declare
-  v_caller_id uuid := private.require_caller();
-  v_tutor_id uuid := coalesce(p_tutor_id, v_caller_id);
+  v_tutor_id uuid := coalesce(p_tutor_id, p_caller_id);
 begin
-  if v_tutor_id <> v_caller_id or not private.has_role(v_caller_id, 'tutor') then
+  if v_tutor_id <> p_caller_id or not private.has_role(p_caller_id, 'tutor') then
     perform private.require_admin();
   end if;
   perform private.require_person(v_tutor_id, 'tutor', 'tutor_id');
   return v_tutor_id;
 end;
 $$;
-comment on function private.tutor_for(uuid) is
-  'The tutor a call is about: tutors speak for themselves, admins for any. Refuses: 401, 403 not_allowed, 422 invalid.';
+comment on function private.tutor_for(uuid, uuid) is
+  'The tutor a call is about: tutors speak for themselves, admins for any. Refuses: 403 not_allowed, 422 invalid.';
 
 create function private.is_offered_to(p_listing public.listings, p_caller_id uuid) returns boolean
 language sql stable
@@ -344,7 +343,7 @@ set search_path = '' set timezone = 'UTC'
 as $$
 declare
   v_caller_id uuid := private.require_caller();
-  v_tutor_id uuid := private.tutor_for(p_tutor_id);
+  v_tutor_id uuid := private.tutor_for(v_caller_id, p_tutor_id);
   v_listing_id uuid;
   v_violated text;
 begin
@@ -503,8 +502,7 @@ language plpgsql stable security definer
 set search_path = '' set timezone = 'UTC'
 as $$
 begin
-  perform private.require_caller();
-  return private.availability_document(private.tutor_for(p_tutor_id));
+  return private.availability_document(private.tutor_for(private.require_caller(), p_tutor_id));
 end;
 $$;
 
@@ -521,11 +519,10 @@ language plpgsql security definer
 set search_path = '' set timezone = 'UTC'
 as $$
 declare
-  v_tutor_id uuid := private.tutor_for(p_tutor_id);
+  v_tutor_id uuid := private.tutor_for(private.require_caller(), p_tutor_id);
   v_hours public.availability[];
   v_violated text;
 begin
-  perform private.require_caller();
   if private.is_timezone(p_timezone) is not true then
     perform private.refuse(422, 'invalid', 'timezone must be the name of a time zone.', jsonb_build_object('field', 'timezone'));
   end if;

@@ -48,9 +48,7 @@ CLINIC = instant("2026-03-09 09:00")
 DECISIONS = {"accept": "accepted", "decline": "declined", "cancel": "cancelled"}
 
 
-def slots(
-    db: Database, who: Person, listing: UUID = EXAM_CLINIC.id, start: datetime = CLINIC, **options: object
-) -> Any:
+def slots(db: Database, who: Person, listing: UUID = EXAM_CLINIC.id, start: datetime = CLINIC, **options: Any) -> Any:
     """What `slot_inputs` answers for a day; options without their `p_`."""
     asked = {"p_from": start, "p_to": start + DAY} | {f"p_{name}": value for name, value in options.items()}
     return db.call(who, "slot_inputs", p_listing_id=listing, **asked)
@@ -363,7 +361,7 @@ def test_the_fingerprint_is_of_what_is_offered_and_not_of_when_one_looks(db: Dat
         {"from": "-infinity"},
     ],
 )
-def test_free_times_are_asked_for_at_most_two_months_at_a_time(db: Database, wrong: dict[str, object]) -> None:
+def test_free_times_are_asked_for_at_most_two_months_at_a_time(db: Database, wrong: dict[str, Any]) -> None:
     assert slots(db, LENA, to=CLINIC + 62 * DAY)["fingerprint"]
     with pytest.raises(Refused, match="422 invalid"):
         slots(db, LENA, **wrong)
