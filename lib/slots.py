@@ -37,7 +37,7 @@ class WeeklyHours(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    weekday: Annotated[Weekday, Field(description="ISO weekday, Monday = 1.")]
+    weekday: Annotated[Weekday, Field(description="ISO weekday, Monday = 1.", examples=[2])]
     starts_at: Annotated[
         str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", description="Wall time.", examples=["16:30"])
     ]
