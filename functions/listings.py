@@ -29,7 +29,7 @@ async def list_listings(database: AsCaller, query: Annotated[ListingQuery, Query
     return await listings.list_listings(database, query)
 
 
-@router.post("/listings", status_code=201, responses=problems(404, 409, body=True))
+@router.post("/listings", status_code=201, responses=problems(409, body=True))
 async def create_listing(database: AsCallerOnce, listing: ListingCreation) -> Listing:
     """Offer a single lesson (tutor for themselves, admin for any tutor)."""
     return await listings.create_listing(database, listing)
@@ -47,13 +47,13 @@ async def update_listing(database: AsCallerOnce, listing_id: UUID, changes: List
     return await listings.update_listing(database, listing_id, changes)
 
 
-@router.get("/availability", responses=problems(404))
+@router.get("/availability", responses=problems())
 async def get_availability(database: AsCaller, tutor_id: OfTutor = None) -> Availability:
     """The weekly hours of a tutor (tutor for themselves, admin for any tutor)."""
     return await listings.get_availability(database, tutor_id)
 
 
-@router.put("/availability", responses=problems(404, 409, body=True))
+@router.put("/availability", responses=problems(409, body=True))
 async def set_availability(
     database: AsCallerOnce, availability: AvailabilityChange, tutor_id: OfTutor = None
 ) -> Availability:

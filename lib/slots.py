@@ -11,7 +11,7 @@ Every range is half-open. Every instant is in UTC.
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, NamedTuple, Self
 from uuid import UUID
 
@@ -117,9 +117,8 @@ def _offered(inputs: SlotInputs, first: datetime, last: datetime) -> list[Slot]:
     slots = {
         slot
         for opening in _joined(_spans(inputs, first, last))
-        for opens, closes in opening
-        for slot in _in_a_row(opens, closes, inputs.length)
-        if first <= slot.start < last and slot.end <= _end(opening) and not away.overlapping(*slot)
+        for slot in _within(opening, inputs.length)
+        if first <= slot.start < last and not away.overlapping(*slot)
     }
     return sorted(slots)
 
@@ -144,21 +143,22 @@ def _spans(inputs: SlotInputs, first: datetime, last: datetime) -> list[_Span]:
 def _joined(spans: Iterable[_Span]) -> list[list[_Span]]:
     """The hours, together with those that follow without a break. What a gap has swallowed is left out."""
     joined: list[list[_Span]] = []
+    open_until = datetime.min.replace(tzinfo=UTC)
     for opens, closes in sorted(spans):
         if opens >= closes:
             continue
-        if not joined or opens > _end(joined[-1]):
+        if opens > open_until:
             joined.append([])
         joined[-1].append((opens, closes))
+        open_until = max(open_until, closes)
     return joined
 
 
-def _end(opening: list[_Span]) -> datetime:
-    return max(closes for _, closes in opening)
-
-
-def _in_a_row(opens: datetime, closes: datetime, length: timedelta) -> Iterator[Slot]:
-    start = opens
-    while start < closes:
-        yield Slot(start, start + length)
-        start += length
+def _within(opening: list[_Span], length: timedelta) -> Iterator[Slot]:
+    """The slots that begin in each of these hours, one behind the other, and end before the last of them does."""
+    open_until = max(closes for _, closes in opening)
+    for opens, closes in opening:
+        start = opens
+        while start < closes and start + length <= open_until:
+            yield Slot(start, start + length)
+            start += length
