@@ -5,12 +5,14 @@ from typing import Any
 from fastapi import Depends, FastAPI
 
 from functions import (
+    bookings,
     cancellations,
     cron,
     days_off,
     docs,
     health,
     imports,
+    listings,
     matches,
     metrics,
     months,
@@ -36,6 +38,7 @@ _TAGS = [
     {"name": "Moves", "description": "Wishes for another time, and whole series on another weekly pattern."},
     {"name": "Cancellations", "description": "Wishes to cancel a session."},
     {"name": "Schedules", "description": "From a weekly pattern to the sessions of a package."},
+    {"name": "Bookings", "description": "Single lessons: what tutors offer, when they are free, who asked for what."},
     {"name": "People", "description": "Profiles, roles and guardians."},
     {"name": "Matches", "description": "Requests to be taught, and the tutors who take them on."},
     {"name": "Packages", "description": "Prepaid sessions."},
@@ -51,6 +54,8 @@ _PARTS = (
     cancellations,
     schedules,
     months,
+    listings,
+    bookings,
     people,
     matches,
     packages,

@@ -72,6 +72,13 @@ Name = Annotated[
 ]
 """What a person or a holiday is called; a subject too."""
 
+ClearableSubject = Annotated[
+    str,
+    Field(max_length=120, json_schema_extra=_shown(_LINE), examples=["Mathematics"]),
+    BeforeValidator(_stripped),
+    _TEXT_FORM,
+]
+
 Level = Annotated[
     str,
     Field(max_length=60, json_schema_extra=_shown(_LINE), examples=["GCSE"]),
@@ -86,6 +93,13 @@ Notes = Annotated[
     _LINES_FORM,
 ]
 """Longer text in lines. May be empty, which clears it."""
+
+Description = Annotated[
+    str,
+    Field(max_length=4_000, json_schema_extra=_shown(_LINES), examples=["Bring a past paper."]),
+    _LINES_FORM,
+]
+"""What is offered, in lines. May be empty, which clears it."""
 
 Remark = Annotated[
     str,

@@ -128,11 +128,9 @@ class Holiday(Facts):
     name: str
 
 
-class TimeOff(Facts):
+class Absence(Facts):
     """When a person does not teach or learn: whole days in their own timezone, or a range of instants."""
 
-    id: UUID
-    of: Side
     starts_on: date | None = None
     ends_on: date | None = None  # included
     starts_at: Instant | None = None
@@ -157,6 +155,13 @@ class TimeOff(Facts):
     def __str__(self) -> str:
         """Its two ends as they were given."""
         return f"{self.starts_on or self.starts_at} to {self.ends_on or self.ends_at}"
+
+
+class TimeOff(Absence):
+    """An absence of the tutor or of the student."""
+
+    id: UUID
+    of: Side
 
 
 class Busy(Facts):
@@ -322,7 +327,7 @@ def plan_hash(plan: Plan, fingerprint: str) -> str:
 
 def falls_on_time_off(start_utc: datetime, end_utc: datetime, time_off: TimeOff, person_timezone: str) -> bool:
     """Whether a session overlaps this time off of a person who lives in ``person_timezone``."""
-    return bool(_Timeline([(*time_off.span(person_timezone), time_off)]).overlapping(start_utc, end_utc))
+    return bool(Timeline([(*time_off.span(person_timezone), time_off)]).overlapping(start_utc, end_utc))
 
 
 # --- walking ----------------------------------------------------------------------------------------
@@ -337,7 +342,7 @@ def _days(inputs: ScheduleInputs, pattern: SchedulePattern, from_date: date | No
     return (day for day in days if day.isoweekday() in pattern.days)
 
 
-class _Timeline(Generic[T]):
+class Timeline(Generic[T]):
     """Ranges, sorted so that thousands of them can be asked which overlap a given one."""
 
     def __init__(self, entries: Iterable[tuple[datetime, datetime, T]]) -> None:
@@ -361,7 +366,7 @@ class _Obstacles:
         self._holidays = {holiday.date: holiday.name for holiday in inputs.holidays}
         self._tutor_away = _away(inputs, "tutor", inputs.tutor.timezone)
         self._student_away = _away(inputs, "student", inputs.student.timezone)
-        self._busy = _Timeline((each.start, each.end, each) for each in inputs.busy)
+        self._busy = Timeline((each.start, each.end, each) for each in inputs.busy)
 
     def refusal(self, day: date, start: datetime, end: datetime) -> tuple[SkipReason, str] | None:
         """Why there can be no session then, and in detail, whatever the options; None when there can."""
@@ -388,8 +393,8 @@ class _Obstacles:
         return found
 
 
-def _away(inputs: ScheduleInputs, side: Side, timezone: str) -> _Timeline[TimeOff]:
-    return _Timeline((*each.span(timezone), each) for each in inputs.time_off if each.of == side)
+def _away(inputs: ScheduleInputs, side: Side, timezone: str) -> Timeline[TimeOff]:
+    return Timeline((*each.span(timezone), each) for each in inputs.time_off if each.of == side)
 
 
 def _describe(conflict: Conflict) -> str:

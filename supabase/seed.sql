@@ -127,3 +127,19 @@ insert into public.time_off (id, user_id, starts_at, ends_at, note)
 select '50000000-0000-4000-8000-000000000002', 'b0000000-0000-4000-8000-000000000003',
        (min(start_date) + 19 + time '12:00') at time zone 'UTC',
        (min(start_date) + 19 + time '15:00') at time zone 'UTC', 'Dentist' from public.packages;
+
+-- Whom one can book for a single lesson ----------------------------------------------------------------
+
+insert into public.listings (id, tutor_user_id, title, description, subject, duration_mins, meet_link) values
+  ('60000000-0000-4000-8000-000000000001', 'b0000000-0000-4000-8000-000000000002', 'Exam clinic',
+   'Bring a past paper; we mark it together.', 'English', 60, 'https://meet.google.com/efg-hijk-lmn'),
+  ('60000000-0000-4000-8000-000000000002', 'b0000000-0000-4000-8000-000000000001', 'Mathematics help',
+   'One question, half an hour.', 'Mathematics', 30, 'https://meet.google.com/fgh-ijkl-mno');
+
+insert into public.availability (tutor_user_id, timezone, weekday, starts_at, ends_at)
+select 'b0000000-0000-4000-8000-000000000002'::uuid, 'Europe/London', weekday, '09:00', '12:00'
+  from generate_series(1, 5) as weekday
+union all
+select 'b0000000-0000-4000-8000-000000000001'::uuid, 'Asia/Karachi', weekday, starts_at, ends_at
+  from (values (2, '20:00', '24:00'), (3, '00:00', '01:00'), (4, '20:00', '24:00'), (5, '00:00', '01:00'))
+       as hours (weekday, starts_at, ends_at);

@@ -62,3 +62,19 @@ IELTS = _match(4, HARRIET, ZARA, 20)
 """London time, weekdays 15:30, 45 minutes."""
 
 OPEN_REQUEST_ID = _id("10000000", 5)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A seeded offer of single lessons."""
+
+    id: UUID
+    tutor: Person
+    minutes: int
+    meet_link: str
+
+
+EXAM_CLINIC = Listing(_id("60000000", 1), HARRIET, 60, "https://meet.google.com/efg-hijk-lmn")
+"""London time, weekdays 09:00 to 12:00."""
+MATHEMATICS_HELP = Listing(_id("60000000", 2), BILAL, 30, "https://meet.google.com/fgh-ijkl-mno")
+"""Karachi time, Tuesdays and Thursdays 20:00 to 01:00 of the next day."""

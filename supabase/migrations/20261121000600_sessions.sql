@@ -1,7 +1,7 @@
 -- 6. Sessions
 --
 -- One lesson. It comes from a match (recurring, charged to a package: `generate_sessions`,
--- `add_extra_session`) or from a booking (single; a later chapter), and lives by the table below:
+-- `add_extra_session`) or from a booking (single: `accept_booking`, a later chapter), and lives by the table below:
 --
 --   scheduled → in_progress → done, no_show_student or no_show_tutor, or cancelled;
 --   rescheduled means parked: the old time is given up, a new one is not yet set.
@@ -274,6 +274,7 @@ create table public.sessions (
   is_delayed boolean not null default false,
   started_at timestamptz,
   started_by uuid references public.profiles (id),
+  meet_link text,
   tutor_notes text,
   version integer not null default 1,
   updated_by_user_id uuid references public.profiles (id),
@@ -286,6 +287,8 @@ create table public.sessions (
     and (match_id is not null or occurrence_start_utc is null)),
   constraint sessions_of_bookings_are_never_parked check (booking_id is null or status <> 'rescheduled'),
   constraint sessions_one_for_each_booking unique (booking_id),
+  constraint sessions_meet_link_is_google_meet check (private.is_meet_link(meet_link)),
+  constraint sessions_of_a_match_use_its_meet_link check (match_id is null or meet_link is null),
   constraint sessions_people_are_the_matches foreign key (match_id, tutor_user_id, student_user_id)
     references public.matches (id, tutor_user_id, student_user_id),
   constraint sessions_package_is_the_students foreign key (package_id, student_user_id)
@@ -321,6 +324,7 @@ comment on column public.sessions.status_changed_at is 'When the present status 
 comment on column public.sessions.status_effective_at is
   'From when the present status holds: what the clock sets holds from the start or the end of the session, however late it came by.';
 comment on column public.sessions.is_delayed is 'The clock moved it to in_progress, or it was reopened after its end; a person must complete it.';
+comment on column public.sessions.meet_link is 'Of a booking: the listing''s Meet link when it was accepted. Sessions of a match use the match''s.';
 comment on column public.sessions.tutor_notes is 'The tutor''s notes on the lesson; shared with the student.';
 comment on column public.sessions.sequence_number is 'Counts the sessions of a package; never used twice.';
 comment on column public.sessions.version is 'Grows with every change; send it back as expected_version.';
@@ -550,6 +554,10 @@ begin
       jsonb_build_object('match_id', v_birth.match_id, 'package_id', v_birth.package_id, 'sessions', v_birth.born),
       private.now());
   end loop;
+  for v_birth in select s::public.sessions as session from new_sessions s where s.booking_id is not null order by s.id loop
+    perform private.record_event('session.booked', 'session', (v_birth.session).id,
+      private.session_payload(v_birth.session), private.now());
+  end loop;
   return null;
 end;
 $$;
@@ -593,6 +601,7 @@ language plpgsql stable
 set search_path = '' set timezone = 'UTC'
 as $$
 begin
+  -- Bookings and actions are later chapters, which a function in SQL could not wait for.
   return (select coalesce(jsonb_agg(jsonb_build_object(
       'id', s.id,
       'origin', case when s.match_id is null then 'booking' else 'match' end,
@@ -603,7 +612,8 @@ begin
       'started_at', s.started_at, 'started_by', s.started_by,
       'scheduled_start_utc', s.scheduled_start_utc, 'scheduled_end_utc', s.scheduled_end_utc,
       'tutor', private.person_card(t), 'student', private.person_card(u),
-      'subject', r.subject, 'level', r.level, 'meet_link', m.meet_link, 'tutor_notes', s.tutor_notes,
+      'subject', coalesce(r.subject, l.title), 'level', r.level,
+      'meet_link', coalesce(m.meet_link, s.meet_link), 'tutor_notes', s.tutor_notes,
       'package', case when p.id is not null then jsonb_build_object(
         'id', p.id, 'tier_sessions', p.tier_sessions, 'sessions_used', p.sessions_used,
         'sessions_left', p.tier_sessions - p.sessions_used,
@@ -611,7 +621,7 @@ begin
           select count(*) from public.sessions other
            where other.package_id = s.package_id and private.counts_in_package(other.status)
              and (other.scheduled_start_utc, other.id) <= (s.scheduled_start_utc, s.id)) end) end,
-      'actions', private.session_actions(s, p_caller_id, m.meet_link),
+      'actions', private.session_actions(s, p_caller_id, coalesce(m.meet_link, s.meet_link)),
       'version', s.version, 'updated_by_user_id', s.updated_by_user_id,
       'updated_at', s.updated_at, 'created_at', s.created_at)
     order by s.scheduled_start_utc, s.id), '[]')
@@ -621,7 +631,9 @@ begin
     join public.profiles u on u.id = s.student_user_id
     left join public.matches m on m.id = s.match_id
     left join public.requests r on r.id = m.request_id
-    left join public.packages p on p.id = s.package_id);
+    left join public.packages p on p.id = s.package_id
+    left join public.bookings b on b.id = s.booking_id
+    left join public.listings l on l.id = b.listing_id);
 end;
 $$;
 comment on function private.session_documents(uuid[], uuid) is

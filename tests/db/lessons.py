@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
 import psycopg
 from psycopg import sql
@@ -11,6 +11,8 @@ from lib.recurrence import Plan, ScheduleInputs, plan, plan_hash
 from tests.database import Database, refusal
 from tests.house import MATHEMATICS, NADIA, Match, Person
 
+BORN: dict[str, list[str]] = {"match": [], "booking": ["session.booked"]}
+"""What the outbox says of a session's birth; those of a match are told of the match."""
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 START = datetime(2026, 3, 10, 15, 0, tzinfo=UTC)
 """A Tuesday on which no seeded pattern has a lesson at this hour."""
@@ -98,7 +100,19 @@ def lesson(
     )
 
 
-def booked(
+def listing_of(db: Database, tutor: Person) -> UUID:
+    """Something that the tutor offers: what the seed knows of, or a new listing, which has the same id every time."""
+    listing_id = db.rows("select id from public.listings where tutor_user_id = %s order by created_at, id", tutor.id)
+    if listing_id:
+        return listing_id[0][0]
+    return db.value(
+        "insert into public.listings (id, tutor_user_id, title) values (%s, %s, 'Chess') returning id",
+        uuid5(tutor.id, "listing"),
+        tutor.id,
+    )
+
+
+def booking(
     db: Database,
     tutor: Person,
     student: Person,
@@ -107,18 +121,55 @@ def booked(
     length: timedelta = HOUR,
     **columns: object,
 ) -> UUID:
-    """A session of a booking; bookings themselves are a later chapter."""
+    """A student's draft, whatever the tutor's hours are."""
     return _insert(
         db,
         {
-            "booking_id": uuid4(),
+            "listing_id": listing_of(db, tutor),
             "tutor_user_id": tutor.id,
             "student_user_id": student.id,
-            "scheduled_start_utc": start,
-            "scheduled_end_utc": start + length,
+            "starts_at": start,
+            "ends_at": start + length,
         }
         | columns,
+        table="bookings",
     )
+
+
+def booked(
+    db: Database,
+    tutor: Person,
+    student: Person,
+    start: datetime = START,
+    *,
+    length: timedelta = HOUR,
+    booking_id: UUID | None = None,
+    **columns: object,
+) -> UUID:
+    """A session of an accepted booking, in whatever state."""
+    with db.connection.transaction():  # at its end an accepted booking has its session
+        booking_id = booking(
+            db,
+            tutor,
+            student,
+            start,
+            length=length,
+            id=booking_id or uuid4(),
+            status="accepted",
+            decided_by_role="tutor",
+            decided_at=start,
+        )
+        return _insert(
+            db,
+            {
+                "booking_id": booking_id,
+                "tutor_user_id": tutor.id,
+                "student_user_id": student.id,
+                "scheduled_start_utc": start,
+                "scheduled_end_utc": start + length,
+            }
+            | columns,
+        )
 
 
 def move(db: Database, session_id: object, start: datetime, *, length: timedelta = HOUR) -> None:
@@ -131,9 +182,11 @@ def move(db: Database, session_id: object, start: datetime, *, length: timedelta
     )
 
 
-def _insert(db: Database, columns: dict[str, Any]) -> UUID:
-    statement = sql.SQL("insert into public.sessions ({}) values ({}) returning id").format(
-        sql.SQL(", ").join(map(sql.Identifier, columns)), sql.SQL(", ").join(sql.Placeholder() * len(columns))
+def _insert(db: Database, columns: dict[str, Any], table: str = "sessions") -> UUID:
+    statement = sql.SQL("insert into {} ({}) values ({}) returning id").format(
+        sql.Identifier("public", table),
+        sql.SQL(", ").join(map(sql.Identifier, columns)),
+        sql.SQL(", ").join(sql.Placeholder() * len(columns)),
     )
     try:
         with db.connection.transaction():

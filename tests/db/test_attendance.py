@@ -788,7 +788,7 @@ def test_a_bookings_session_touches_no_ledger(db: Database) -> None:
     update(db, BILAL, session_id, "in_progress")
     update(db, BILAL, session_id, "done")
     assert (ledger(db, session_id), used(db, MATHEMATICS.package_id)) == ([], 0)
-    assert events(db, session_id) == ["session.started", "session.completed"]
+    assert events(db, session_id) == ["session.booked", "session.started", "session.completed"]
 
 
 # --- the order of a package's sessions ----------------------------------------------------------------

@@ -9,6 +9,7 @@ import pytest
 
 from tests.database import Database, Refused
 from tests.db.lessons import (
+    BORN,
     DAY,
     HOUR,
     START,
@@ -73,7 +74,7 @@ def test_a_session_nobody_began_begins_by_the_clock_exactly_at_its_start_and_del
     assert sweep(db, START) == NOTHING
     assert sweep(db, START + 30 * DAY) == NOTHING, "the clock never completes what it began"
     assert audit(db, session_id) == [("session_status_updated", "clock", None)]
-    assert events(db, session_id) == ["session.started"]
+    assert events(db, session_id) == [*BORN[origin], "session.started"]
 
 
 @pytest.mark.parametrize("origin", ["match", "booking"])
@@ -89,7 +90,7 @@ def test_a_session_begun_in_time_is_completed_exactly_at_its_end(db: Database, o
         "updates": [{"session_id": str(session_id), "from": "in_progress", "to": "done", "is_delayed": False}],
     }
     assert audit(db, session_id)[-1] == ("session_status_updated", "clock", None)
-    assert events(db, session_id) == ["session.started", "session.completed"]
+    assert events(db, session_id) == [*BORN[origin], "session.started", "session.completed"]
     charged = [(1, 1, MATHEMATICS.package_id)] if origin == "match" else []
     assert ledger(db, session_id) == charged
     assert sweep(db, END) == NOTHING

@@ -13,6 +13,7 @@ import pytest
 
 from tests.database import Database, Refused
 from tests.db.lessons import (
+    BORN,
     DAY,
     HOUR,
     START,
@@ -260,7 +261,7 @@ def test_a_start_after_the_clocks_says_who_came_and_leaves_it_delayed(db: Databa
         ("session_status_updated", "clock", None),
         ("session_start_recorded", who, PEOPLE[who].id),
     ]
-    assert events(db, session_id) == ["session.started"]
+    assert events(db, session_id) == [*BORN[origin], "session.started"]
     other = LENA if who != "student" else BILAL
     assert press(db, other, "start", session_id)["changed"] is False
     assert column(db, session_id, "started_by") == PEOPLE[who].id

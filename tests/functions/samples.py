@@ -11,6 +11,8 @@ REQUEST = "00000000-0000-4000-8000-0000000000d2"
 PACKAGE = "00000000-0000-4000-8000-0000000000e1"
 SESSION = "00000000-0000-4000-8000-0000000000f1"
 WISH = "00000000-0000-4000-8000-0000000000f6"
+LISTING = "00000000-0000-4000-8000-0000000000f2"
+BOOKING = "00000000-0000-4000-8000-0000000000f3"
 OTHER = "00000000-0000-4000-8000-0000000000f9"
 
 MEET = "https://meet.google.com/abc-defg-hij"
@@ -241,6 +243,77 @@ series_inputs: Mapping[str, Any] = {
             "scheduled_end_utc": "2026-03-26T17:15:00+00:00",
         },
     ],
+}
+listing: Mapping[str, Any] = {
+    "id": LISTING,
+    "tutor": tutor,
+    "title": "Exam clinic",
+    "description": None,
+    "subject": "Mathematics",
+    "duration_mins": 60,
+    "meet_link": MEET,
+    "is_active": True,
+    "created_at": "2026-02-01T09:00:00.25+00:00",
+    "updated_at": "2026-02-01T09:00:00.25+00:00",
+}
+availability: Mapping[str, Any] = {
+    "tutor": tutor,
+    "timezone": "Europe/London",
+    "hours": [{"weekday": 1, "starts_at": "22:00", "ends_at": "24:00"}],
+}
+slot_inputs: Mapping[str, Any] = {
+    **availability,
+    "listing_id": LISTING,
+    "duration_mins": 60,
+    "holidays": [{"date": "2026-03-23", "name": "Founders' Day"}],
+    "time_off": [
+        {
+            "id": OTHER,
+            "of": "tutor",
+            "starts_on": None,
+            "ends_on": None,
+            "starts_at": "2026-04-06T00:00:00+00:00",
+            "ends_at": "2026-04-07T00:00:00+00:00",
+        }
+    ],
+    # London's clocks change on the 29th.
+    "busy": [{"start": "2026-03-30T21:30:00+00:00", "end": "2026-03-30T22:30:00+00:00", "of": "student"}],
+    "window": {"from": "2026-03-16T00:00:00+00:00", "to": "2026-04-16T00:00:00+00:00"},
+    "now": "2026-03-01T00:00:00+00:00",
+    "fingerprint": "f2",
+    "viewer_timezone": "Asia/Karachi",
+}
+booking: Mapping[str, Any] = {
+    "id": BOOKING,
+    "status": "draft",
+    "listing": {"id": LISTING, "title": "Exam clinic", "subject": "Mathematics"},
+    "tutor": tutor,
+    "student": student,
+    "starts_at": "2026-03-30T22:00:00+00:00",
+    "ends_at": "2026-03-30T23:00:00+00:00",
+    "note": "Fractions",
+    "reason": None,
+    "decided_by_user_id": None,
+    "decided_by_role": None,
+    "decided_at": None,
+    "session_id": None,
+    "version": 1,
+    "created_at": "2026-03-01T09:00:00+00:00",
+    "updated_at": "2026-03-01T09:00:00+00:00",
+}
+booking_session: Mapping[str, Any] = {
+    **session,
+    "origin": "booking",
+    "match_id": None,
+    "booking_id": BOOKING,
+    "package_id": None,
+    "sequence_number": None,
+    "occurrence_start_utc": None,
+    "level": None,
+    "subject": "Exam clinic",
+    "package": None,
+    "scheduled_start_utc": booking["starts_at"],
+    "scheduled_end_utc": booking["ends_at"],
 }
 house_settings: Mapping[str, Any] = {
     "start_window_mins": 15,

@@ -32,6 +32,7 @@ class Case(NamedTuple):
 SEEN: Mapping[str, Any] = {"session": s.session, "viewer_timezone": "Asia/Karachi"}
 WISHED: Mapping[str, Any] = {"request": s.reschedule_request, "viewer_timezone": "Asia/Karachi"}
 CANCELLED: Mapping[str, Any] = {"request": s.wish, "viewer_timezone": "Asia/Karachi"}
+BOOKED: Mapping[str, Any] = {"booking": s.booking, "viewer_timezone": "Asia/Karachi"}
 
 CASES = [
     Case("GET", "/me", None, "get_me", {}, s.person),
@@ -418,6 +419,96 @@ CASES = [
         {**SEEN, "changed": True},
     ),
     Case("POST", "/sessions/refresh-status", None, "refresh_session_statuses", {}, s.refreshed),
+    Case("GET", "/listings", None, "list_listings", {"p_limit": 50}, {"listings": [], "has_more": False}),
+    Case(
+        "POST",
+        "/listings",
+        {"title": " Exam clinic ", "subject": "Mathematics", "meet_link": s.MEET, "tutor_id": s.TUTOR},
+        "create_listing",
+        {
+            "p_title": "Exam clinic",
+            "p_duration_mins": 60,
+            "p_subject": "Mathematics",
+            "p_meet_link": s.MEET,
+            "p_is_active": True,
+            "p_tutor_id": s.TUTOR,
+        },
+        s.listing,
+        201,
+    ),
+    Case("GET", f"/listings/{s.LISTING}", None, "get_listing", {"p_listing_id": s.LISTING}, s.listing),
+    Case(
+        "PATCH",
+        f"/listings/{s.LISTING}",
+        {"description": "", "subject": "", "meet_link": "", "duration_mins": 30, "is_active": False},
+        "update_listing",
+        {
+            "p_listing_id": s.LISTING,
+            "p_description": "",
+            "p_subject": "",
+            "p_meet_link": "",
+            "p_duration_mins": 30,
+            "p_is_active": False,
+        },
+        s.listing,
+    ),
+    Case("GET", "/availability", None, "get_availability", {}, s.availability),
+    Case("GET", f"/availability?tutor_id={s.TUTOR}", None, "get_availability", {"p_tutor_id": s.TUTOR}, s.availability),
+    Case(
+        "PUT",
+        f"/availability?tutor_id={s.TUTOR}",
+        {"timezone": "Europe/London", "hours": [{"weekday": 1, "starts_at": "22:00", "ends_at": "24:00"}]},
+        "set_availability",
+        {
+            "p_timezone": "Europe/London",
+            "p_hours": [{"weekday": 1, "starts_at": "22:00", "ends_at": "24:00"}],
+            "p_tutor_id": s.TUTOR,
+        },
+        s.availability,
+    ),
+    Case(
+        "GET",
+        f"/slots?listing_id={s.LISTING}&from=2026-03-01T00:00:00%2B05:00&to=2026-03-08T00:00:00Z",
+        None,
+        "slot_inputs",
+        {"p_listing_id": s.LISTING, "p_from": "2026-02-28T19:00:00+00:00", "p_to": "2026-03-08T00:00:00+00:00"},
+        s.slot_inputs,
+        operation="list_slots",
+    ),
+    Case(
+        "GET",
+        "/bookings?role=tutor&status=draft&status=accepted&from=2026-03-01T00:00:00Z&to=2026-04-01T00:00:00Z&limit=2",
+        None,
+        "list_bookings",
+        {
+            "p_role": "tutor",
+            "p_status": ["draft", "accepted"],
+            "p_from": "2026-03-01T00:00:00Z",
+            "p_to": "2026-04-01T00:00:00Z",
+            "p_limit": 2,
+        },
+        {"bookings": [s.booking], "has_more": False, "viewer_timezone": "UTC"},
+    ),
+    Case("GET", f"/bookings/{s.BOOKING}", None, "get_booking", {"p_booking_id": s.BOOKING}, BOOKED),
+    Case(
+        "POST",
+        f"/bookings/{s.BOOKING}/accept",
+        {"expected_version": 1},
+        "accept_booking",
+        {"p_booking_id": s.BOOKING, "p_expected_version": 1},
+        {**BOOKED, "session": s.booking_session, "changed": True},
+    ),
+    *(
+        Case(
+            "POST",
+            f"/bookings/{s.BOOKING}/{action}",
+            {"reason": " Ill ", "expected_version": 1},
+            f"{action}_booking",
+            {"p_booking_id": s.BOOKING, "p_reason": "Ill", "p_expected_version": 1},
+            {**BOOKED, "session": None, "changed": True},
+        )
+        for action in ("decline", "cancel")
+    ),
     Case("GET", "/settings", None, "get_settings", {}, s.house_settings),
     Case(
         "PATCH",
@@ -441,7 +532,14 @@ CASES = [
         s.metrics,
     ),
 ]
-IN_TWO_TRIPS = {"generate_month", "preview_sessions", "generate_sessions", "preview_series", "reschedule_series"}
+IN_TWO_TRIPS = {
+    "generate_month",
+    "preview_sessions",
+    "generate_sessions",
+    "preview_series",
+    "reschedule_series",
+    "request_booking",
+}
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -7,7 +7,8 @@ Nothing here is read off the policies or the functions: the tables say what is p
     O L Z students                   N     the admin                     key   the service key
 
 Letters in the cells are the rows of `tests/laws/lived_in.py`: people in capitals, matches (and their requests)
-in small letters; `*` is every row, `-` none, `x` means refused by a missing grant (SQLSTATE 42501).
+in small letters, bookings as numbers; `*` is every row, `-` none, `x` means refused by a missing grant
+(SQLSTATE 42501).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,7 +21,7 @@ import psycopg
 from psycopg import sql
 
 from tests.database import Database, Refused
-from tests.house import ENGLISH, LENA, MATHEMATICS, OPEN_REQUEST_ID, Person
+from tests.house import ENGLISH, EXAM_CLINIC, LENA, MATHEMATICS, OPEN_REQUEST_ID, Person
 from tests.laws.lived_in import PEOPLE, STRANGER, names
 
 Caller: TypeAlias = Person | str
@@ -35,7 +36,7 @@ CALLERS: dict[str, Caller] = {
 
 SEES = """
                        anon none lost E    H    B    M    W    O    L    Z    N    key
-profiles               x    -    -    E    HOZ  BL   -    WO   OHW  LB   ZHM  *    *
+profiles               x    -    -    E    HOZL BL   -    WO   OHW  LBH  ZHM  *    *
 accounts               x    -    -    E    H    B    -    W    O    L    Z    *    *
 user_roles             x    -    -    -    H    B    -    -    O    L    Z    *    *
 guardians              x    -    -    -    -    -    -    -    O    L    Z    *    *
@@ -43,11 +44,14 @@ requests               x    -    -    -    ei   m    -    c    ec   ma   ip   * 
 matches                x    -    -    -    ei   m    -    c    ec   m    ip   *    *
 packages               x    -    -    -    ei   m    -    c    ec   m    ip   *    *
 credit_ledger          x    -    -    -    ei   m    -    c    ec   m    ip   *    *
-sessions               x    -    -    -    ei   m    -    c    ec   m    ip   *    *
+sessions               x    -    -    -    ei1  m    -    c    ec   m1   ip   *    *
 session_moves          x    -    -    -    ei   m    -    c    ec   m    ip   *    *
 disputes               x    -    -    -    ei   m    -    c    ec   m    ip   *    *
 reschedule_requests    x    -    -    -    H    B    -    W    O    L    Z    *    *
 cancellation_requests  x    -    -    -    H    B    -    W    O    L    Z    *    *
+listings               x    -    -    -    H    B    -    W    -    -    -    *    *
+availability           x    -    -    -    H    B    -    W    -    -    -    *    *
+bookings               x    -    -    -    12   3    -    5    25   13   4    *    *
 holidays               x    -    -    -    *    *    -    -    *    *    *    *    *
 time_off               x    -    -    -    H    B    -    -    O    L    Z    *    *
 settings               x    -    -    -    -    -    -    -    -    -    -    *    *
@@ -63,7 +67,7 @@ ABOUT = {
     "matches": "request_id",
     "packages": "request_id",
     "credit_ledger": "(select request_id from public.packages p where p.id = package_id)",
-    "sessions": "(select request_id from public.matches m where m.id = match_id)",
+    "sessions": "coalesce((select request_id from public.matches m where m.id = match_id), booking_id)",
     "session_moves": (
         "(select request_id from public.sessions s join public.matches m on m.id = match_id where s.id = session_id)"
     ),
@@ -72,12 +76,15 @@ ABOUT = {
     ),
     "reschedule_requests": "requested_by_user_id",
     "cancellation_requests": "requested_by_user_id",
+    "listings": "tutor_user_id",
+    "availability": "tutor_user_id",
+    "bookings": "id",
     "holidays": "null",
     "time_off": "user_id",
     "settings": "null",
     "audit_logs": "null",
 }
-"""Which person or request a row of the table is about; null for what belongs to the house."""
+"""Which person, request or booking a row of the table is about; null for what belongs to the house."""
 
 # --- what nobody may do: every write is a function --------------------------------------------------------
 
@@ -125,6 +132,30 @@ month_inputs                       x    401  403  403  403  403  403  403  403  
 generate_month                     x    401  403  403  403  403  403  403  403  403  403  ok   x
 add_extra_session                  x    401  403  403  403  403  403  403  403  403  403  402  x
 import_house                       x    401  403  403  403  403  403  403  403  403  403  ok   x
+create_listing (for oneself)       x    401  403  403  ok   ok   403  403  ok   403  403  422  x
+create_listing (for H)             x    401  403  403  ok   403  403  403  403  403  403  ok   x
+update_listing                     x    401  403  404  ok   403  403  404  403  403  403  ok   x
+update_listing (of one who left)   x    401  403  404  404  404  403  403  404  404  404  ok   x
+get_listing                        x    401  403  404  ok   ok   403  404  ok   ok   ok   ok   x
+get_listing (not active)           x    401  403  404  ok   404  403  404  404  404  404  ok   x
+get_listing (of one deactivated)   x    401  403  404  404  404  403  404  404  404  404  ok   x
+get_listing (of one who left)      x    401  403  404  404  404  403  ok   404  404  404  ok   x
+list_listings                      x    401  403  ok   ok   ok   403  ok   ok   ok   ok   ok   x
+get_availability                   x    401  403  403  ok   403  403  403  403  403  403  ok   x
+get_availability (one's own)       x    401  403  403  ok   ok   403  403  ok   403  403  422  x
+set_availability                   x    401  403  403  ok   403  403  403  403  403  403  ok   x
+set_availability (one's own)       x    401  403  403  ok   ok   403  403  ok   403  403  422  x
+slot_inputs                        x    401  403  404  ok   ok   403  404  ok   ok   ok   ok   x
+request_booking                    x    401  403  404  403  403  403  404  ok   ok   ok   403  x
+accept_booking                     x    401  403  404  ok   404  403  404  403  404  404  ok   x
+accept_booking (again)             x    401  403  404  ok   404  403  404  404  403  404  ok   x
+decline_booking                    x    401  403  404  ok   404  403  404  403  404  404  ok   x
+decline_booking (of one who left)  x    401  403  404  404  404  403  403  403  404  404  ok   x
+cancel_booking                     x    401  403  404  403  404  403  404  ok   404  404  ok   x
+cancel_booking (an accepted one)   x    401  403  404  403  404  403  404  404  409  404  409  x
+get_booking                        x    401  403  404  ok   404  403  404  ok   404  404  ok   x
+list_bookings                      x    401  403  ok   ok   ok   403  ok   ok   ok   ok   ok   x
+list_bookings (as admin)           x    401  403  403  403  403  403  403  403  403  403  ok   x
 list_sessions                      x    401  403  ok   ok   ok   403  ok   ok   ok   ok   ok   x
 list_sessions (as admin)           x    401  403  403  403  403  403  403  403  403  403  ok   x
 get_session                        x    401  403  404  ok   404  403  404  ok   404  404  ok   x
@@ -217,6 +248,11 @@ class Things:
     wishes: Mapping[str, UUID]
     """For another time, by who asks; `late` is decided."""
     cancellations: Mapping[str, UUID]
+    listings: Mapping[str, UUID]
+    """By their tutors; H's that is not active is a small h."""
+    bookings: Mapping[str, UUID]
+    offered: str
+    """The fingerprint of H's free times."""
 
     @classmethod
     def of(cls, house: Database) -> "Things":
@@ -234,7 +270,12 @@ class Things:
             rows = house.rows(f"{query} order by s.sequence_number", ENGLISH.id)
             return dict(zip(("H", "O", "late", "rejected"), (wish_id for (wish_id,) in rows), strict=True))
 
+        called = names(house)
+        listed = house.rows("select id, tutor_user_id, is_active from public.listings")
         return cls(
+            listings={called[of] if is_active else called[of].lower(): key for key, of, is_active in listed},
+            bookings={name: key for key, name in called.items() if name.isdigit()},
+            offered=house.call(LENA, "slot_inputs", p_listing_id=EXAM_CLINIC.id, **APRIL)["fingerprint"],
             sessions=tuple(sessions(ENGLISH.request_id)),
             wishes=wishes("reschedule_requests"),
             cancellations=wishes("cancellation_requests"),
@@ -250,6 +291,8 @@ Arguments: TypeAlias = dict[str, Any]
 
 PATTERN = {"timezone": "Europe/London", "days": [2, 4], "time": "17:00", "duration_mins": 60}
 HOLIDAY = {"p_on_date": "2026-12-25", "p_name": "Christmas"}
+APRIL = {"p_from": "2026-04-01T00:00Z", "p_to": "2026-05-01T00:00Z"}
+WEEK = {"p_timezone": "UTC", "p_hours": [{"weekday": 7, "starts_at": "09:00", "ends_at": "10:00"}]}
 DAYS_OFF = {"p_starts_on": "2026-07-01", "p_ends_on": "2026-07-02"}
 
 SERIES: Arguments = {"p_match_id": ENGLISH.id, "p_scope": "all"}
@@ -319,6 +362,34 @@ DEEDS: dict[str, Callable[[Things], Arguments]] = {
         "p_reason": "make-up",
     },
     "import_house": lambda _: {"p_dry_run": False},
+    "create_listing (for oneself)": lambda _: {"p_title": "Latin"},
+    "create_listing (for H)": lambda _: {"p_title": "Latin", "p_tutor_id": ENGLISH.tutor.id},
+    "update_listing": lambda things: {"p_listing_id": things.listings["H"], "p_title": "Latin"},
+    "update_listing (of one who left)": lambda things: {"p_listing_id": things.listings["W"], "p_title": "Latin"},
+    "get_listing": lambda things: {"p_listing_id": things.listings["H"]},
+    "get_listing (not active)": lambda things: {"p_listing_id": things.listings["h"]},
+    "get_listing (of one deactivated)": lambda things: {"p_listing_id": things.listings["M"]},
+    "get_listing (of one who left)": lambda things: {"p_listing_id": things.listings["W"]},
+    "list_listings": lambda _: {},
+    "get_availability": lambda _: {"p_tutor_id": ENGLISH.tutor.id},
+    "get_availability (one's own)": lambda _: {},
+    "set_availability": lambda _: {"p_tutor_id": ENGLISH.tutor.id, **WEEK},
+    "set_availability (one's own)": lambda _: WEEK,
+    "slot_inputs": lambda things: {"p_listing_id": things.listings["H"], **APRIL},
+    "request_booking": lambda things: {
+        "p_listing_id": things.listings["H"],
+        "p_start_utc": "2026-04-20T10:00Z",
+        "p_fingerprint": things.offered,
+    },
+    "accept_booking": lambda things: {"p_booking_id": things.bookings["2"]},
+    "accept_booking (again)": lambda things: {"p_booking_id": things.bookings["1"]},
+    "decline_booking": lambda things: {"p_booking_id": things.bookings["2"]},
+    "decline_booking (of one who left)": lambda things: {"p_booking_id": things.bookings["5"]},
+    "cancel_booking": lambda things: {"p_booking_id": things.bookings["2"]},
+    "cancel_booking (an accepted one)": lambda things: {"p_booking_id": things.bookings["1"]},
+    "get_booking": lambda things: {"p_booking_id": things.bookings["2"]},
+    "list_bookings": lambda _: {},
+    "list_bookings (as admin)": lambda _: {"p_role": "admin"},
     "list_sessions": lambda _: {},
     "list_sessions (as admin)": lambda _: {"p_role": "admin"},
     "get_session": lambda things: {"p_session_id": things.sessions[0]},
@@ -633,29 +704,32 @@ def wrong_turns(house: Database) -> list[str]:
 
 
 def wrong_answers(house: Database) -> list[str]:
-    """Where the reading functions show other sessions than SEES says, or tell a foreign id from an unknown one."""
+    """Where the reading functions show other rows than SEES says, or tell a foreign id from an unknown one."""
+    return [*_wrong_answers(house, "session"), *_wrong_answers(house, "booking")]
+
+
+def _wrong_answers(house: Database, kind: str) -> list[str]:
     called = names(house)
-    about = {
-        session_id: called[of] for session_id, of in house.rows(f"select id, {ABOUT['sessions']} from public.sessions")
-    }
+    table = f"{kind}s"
+    about = {key: called[of] for key, of in house.rows(f"select id, {ABOUT[table]} from public.{table}")}
     wrong: list[str] = []
-    for caller, cell in grid(SEES)["sessions"].items():
+    for caller, cell in grid(SEES)[table].items():
         if cell in ("x", "-") and caller != "E":
             continue  # refused altogether, as MAY says
         if caller == "key":
             continue
         who = CALLERS[caller]
-        expected = {session_id for session_id, of in about.items() if _in(cell, of)}
-        listed = house.call(who, "list_sessions", p_limit=200)["sessions"]
+        expected = {key for key, of in about.items() if _in(cell, of)}
+        listed = house.call(who, f"list_{table}", p_limit=200)[table]
         if {UUID(each["id"]) for each in listed} != expected:
-            wrong.append(f"{caller} is listed other sessions than {cell}")
-        unknown = _refusal(house, who, UUID(int=0))
-        for session_id, of in about.items():
-            refusal = _refusal(house, who, session_id)
-            if (refusal is None) != (session_id in expected):
-                wrong.append(f"{caller} gets session {session_id} of {of}: {refusal}")
+            wrong.append(f"{caller} is listed other {table} than {cell}")
+        unknown = _refusal(house, who, kind, UUID(int=0))
+        for key, of in about.items():
+            refusal = _refusal(house, who, kind, key)
+            if (refusal is None) != (key in expected):
+                wrong.append(f"{caller} gets {kind} {key} of {of}: {refusal}")
             elif refusal not in (None, unknown):
-                wrong.append(f"{caller} can tell a session of {of} from none: {refusal}")
+                wrong.append(f"{caller} can tell a {kind} of {of} from none: {refusal}")
     return wrong
 
 
@@ -710,9 +784,9 @@ def _answer(house: Database, who: Caller, function: str, arguments: Arguments) -
     return "ok", "changed" if answer and answer.get("changed") else "unchanged"
 
 
-def _refusal(house: Database, who: Caller, session_id: UUID) -> str | None:
+def _refusal(house: Database, who: Caller, kind: str, key: UUID) -> str | None:
     try:
-        house.call(who, "get_session", p_session_id=session_id)
+        house.call(who, f"get_{kind}", **{f"p_{kind}_id": key})
     except Refused as refused:
         return str(refused)
     return None

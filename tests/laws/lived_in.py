@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from tests.database import Database
-from tests.db.lessons import instant, lesson
+from tests.db.lessons import HOUR, booked, booking, instant, lesson
 from tests.house import (
     BILAL,
     ENGLISH,
@@ -43,6 +43,12 @@ O may also teach, but teaches nobody here.
 
 MATCHES = {"e": ENGLISH, "m": MATHEMATICS, "p": PHYSICS, "i": IELTS}
 """H teaches O English (e) and Z for IELTS (i), B teaches L mathematics (m), M teaches Z physics (p)."""
+
+
+BOOKINGS = {"1": (HARRIET, LENA), "2": (HARRIET, OLIVER), "3": (BILAL, LENA), "4": (MARCUS, ZARA), "5": (WANDA, OLIVER)}
+"""L's with H is accepted, the others are drafts; W's and M's listings are active, and H has one that is not."""
+IN_APRIL = instant("2026-04-13 09:00")
+MONDAYS = {"weekday": 1, "starts_at": "00:00", "ends_at": "24:00"}
 
 
 def live_in(house: Database) -> None:
@@ -111,6 +117,7 @@ def live_in(house: Database) -> None:
             p_starts_on="2026-06-01",
             p_ends_on="2026-06-02",
         )
+    book(house)
     house.call(NADIA, "update_person", p_person_id=OLIVER.id, p_roles=["student", "tutor"])
     house.call(NADIA, "update_person", p_person_id=MARCUS.id, p_is_active=False)
     house.call(NADIA, "update_person", p_person_id=wanda_id, p_roles=[])
@@ -144,6 +151,15 @@ def wish_otherwise(house: Database) -> None:
                 ENGLISH.id,
                 number,
             )
+def book(house: Database) -> None:
+    """Listings and hours of every tutor, and the bookings by their numbers."""
+    for tutor in (MARCUS, WANDA):
+        house.call(tutor, "create_listing", p_title="Chess")
+        house.call(tutor, "set_availability", p_timezone="UTC", p_hours=[MONDAYS])
+    house.call(HARRIET, "create_listing", p_title="Later", p_is_active=False)
+    for number, (tutor, student) in BOOKINGS.items():
+        put = booked if number == "1" else booking
+        put(house, Person(person_id(house, tutor), tutor.email), student, IN_APRIL + int(number) * HOUR)
 
 
 def person_id(house: Database, person: Person) -> UUID:
@@ -152,9 +168,12 @@ def person_id(house: Database, person: Person) -> UUID:
 
 
 def names(house: Database) -> dict[UUID, str]:
-    """What people (by profile) and requests (by id) are called in the tables of the laws."""
+    """What people (by profile), requests and bookings (by id) are called in the tables of the laws."""
     called = {person_id(house, person): letter for letter, person in PEOPLE.items()}
     called |= {match.request_id: letter for letter, match in MATCHES.items()}
     called[OPEN_REQUEST_ID] = "c"
     called[house.value("select id from public.requests where subject = 'Art'")] = "a"
+    for number, (tutor, student) in BOOKINGS.items():
+        query = "select id from public.bookings where tutor_user_id = %s and student_user_id = %s"
+        called[house.value(query, person_id(house, tutor), student.id)] = number
     return called

@@ -13,7 +13,7 @@ LIB = sorted((ROOT / "lib").rglob("*.py"))
 FUNCTIONS = sorted((ROOT / "functions").rglob("*.py"))
 OURS = [*LIB, *FUNCTIONS]
 
-PURE = {"answers", "cursors", "deadlines", "errors", "fields", "recurrence", "zones"}
+PURE = {"answers", "cursors", "deadlines", "errors", "fields", "recurrence", "slots", "zones"}
 """Values in, values out, and the clock handed in. ``answers`` and ``fields`` are shapes that domain modules share."""
 FOUNDATION = PURE | {"auth", "config", "database", "web"}
 DOMAIN = {path.stem for path in LIB} - FOUNDATION - {"__init__"}

@@ -134,7 +134,8 @@ def test_private_functions_are_granted_only_where_a_wrapper_or_a_policy_needs_th
     wrapped = {name for (name,) in db.rows(f"select name from ({FUNCTIONS}) f where schema = 'public'")}
     needed = {
         "anon": set[str](),
-        "authenticated": {"caller_id", "is_admin", "counterparts"} | (wrapped - FOR_THE_SERVICE),
+        "authenticated": {"caller_id", "is_admin", "counterparts", "booking_counterparts"}
+        | (wrapped - FOR_THE_SERVICE),
         "service_role": wrapped & FOR_THE_SERVICE,
     }
     for role in API_ROLES:
@@ -330,7 +331,7 @@ def test_every_table_of_the_api_has_a_policy(db: Database) -> None:
 def test_policies_ask_who_is_calling_once_a_query(db: Database) -> None:
     """`(select private.caller_id())` runs once; without the brackets it runs for every row."""
     for name, condition in db.rows("select policyname, qual from pg_policies where schemaname = 'public'"):
-        for call in re.finditer(r"private\.(caller_id|is_admin|counterparts)\(\)", condition):
+        for call in re.finditer(r"private\.(caller_id|is_admin|(booking_)?counterparts)\(\)", condition):
             assert condition[: call.start()].rstrip().endswith("SELECT"), name
 
 

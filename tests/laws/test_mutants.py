@@ -149,6 +149,47 @@ GUARDS: list[tuple[str, str, str]] = [
     # Whom one knows.
     ("counterparts", " where tutor_user_id = (select private.caller_id())", ""),
     ("counterparts", " where student_user_id = (select private.caller_id())", ""),
+    ("booking_counterparts", " where tutor_user_id = (select private.caller_id())", ""),
+    ("booking_counterparts", " where student_user_id = (select private.caller_id())", ""),
+    # What is offered, to whom, and who offers it.
+    ("is_offered_to", "p_listing.tutor_user_id = p_caller_id", "false"),
+    ("is_offered_to", "private.has_role(p_caller_id, 'admin')", "false"),
+    ("is_offered_to", "p_listing.is_active", "true"),
+    ("is_offered_to", "exists (select from public.user_roles where profile_id = p_caller_id)", "true"),
+    ("is_offered_to", "private.has_role(p_listing.tutor_user_id, 'tutor')", "true"),
+    ("is_offered_to", " and deactivated_at is null", ""),
+    ("listing_for", " and private.is_offered_to(l, p_caller_id)", ""),
+    ("tutor_for", "v_tutor_id <> p_caller_id or ", ""),
+    ("tutor_for", " or not private.has_role(p_caller_id, 'tutor')", ""),
+    ("update_listing", "v_listing.tutor_user_id <> v_caller_id or ", ""),
+    ("update_listing", " or not private.has_role(v_caller_id, 'tutor')", ""),
+    # Asking for a lesson and deciding.
+    ("request_booking", "if not private.has_role(v_caller_id, 'student') then", "if false then"),
+    (
+        "booking_side",
+        "p_caller_id in (tutor_user_id, student_user_id) or private.has_role(p_caller_id, 'admin')",
+        "true",
+    ),
+    ("booking_side", " or private.has_role(p_caller_id, 'admin')", ""),
+    ("booking_side", "when private.has_role(p_caller_id, 'admin') then 'admin'", "when true then 'admin'"),
+    ("booking_side", "when private.has_role(p_caller_id, 'admin') then 'admin'", "when false then 'admin'"),
+    ("booking_side", " and private.has_role(p_caller_id, 'tutor')", ""),
+    ("booking_side", " and p_to in ('accepted', 'declined')", ""),
+    ("booking_side", " and p_to = 'cancelled'", ""),
+    ("decide_booking", "if v_booking.status = p_to then", "if false then"),
+    ("decide_booking", "if v_booking.status <> 'draft' then", "if false then"),
+    ("get_booking", "v_caller_id in (tutor_user_id, student_user_id) or ", ""),
+    ("get_booking", " or private.has_role(v_caller_id, 'admin')", ""),
+    (
+        "get_booking",
+        "(v_caller_id in (tutor_user_id, student_user_id) or private.has_role(v_caller_id, 'admin'))",
+        "true",
+    ),
+    ("list_bookings", "p_role = 'admin' and not v_is_admin", "false"),
+    ("list_bookings", "when v_is_admin and coalesce(p_role, 'admin') = 'admin' then", "when true then"),
+    ("list_bookings", "'b.tutor_user_id = $1'", "'true'"),
+    ("list_bookings", "'b.student_user_id = $1'", "'true'"),
+    ("list_bookings", "'b.student_user_id = $1'", "'false'"),
     # Asking for oneself.
     ("create_request", "v_student_id <> v_caller_id or ", ""),
     ("create_request", " or not private.has_role(v_caller_id, 'student')", ""),
@@ -322,9 +363,12 @@ def test_a_function_of_admins_that_asks_nobody_is_missed(house: Database, functi
 
 ASKED_AGAIN = {
     ("create_request", "private.require_caller()"),
+    ("create_listing", "private.require_caller()"),
+    ("get_availability", "private.require_caller()"),
+    ("set_availability", "private.require_caller()"),
     ("update_settings", "private.require_admin()"),
 }
-"""Asked a second time within the call: `create_request` goes on to ask for an admin, `update_settings`
+"""Asked a second time within the call: what nobody does for oneself goes on to ask for an admin, `update_settings`
 answers what `get_settings` reads."""
 
 

@@ -64,7 +64,7 @@ class Route:
         needed = [
             each["name"] for each in self.operation.get("parameters", ()) if each["in"] == "query" and each["required"]
         ]
-        query = urlencode({name: _QUERY[name] for name in needed})
+        query = urlencode({name: {**_QUERY, **ids}[name] for name in needed})
         return self.path.removeprefix("/api").format(**ids) + (f"?{query}" if query else "")
 
     def resolve(self, schema: Row) -> Row:
@@ -100,6 +100,8 @@ def ids_of(house: Database) -> Ids:
         "student_id": ENGLISH.student.id,
         "tutor_id": ENGLISH.tutor.id,
         "user_id": ENGLISH.tutor.id,
+        "listing_id": things.listings["H"],
+        "booking_id": things.bookings["2"],
         "guardian_id": things.guardian,
         "holiday_id": things.holiday,
         "time_off_id": things.time_off,
@@ -118,6 +120,7 @@ _BODIES: Mapping[str, Row] = {
     "PackageUpdate": {"tier_sessions": 12},
     "SeriesPreviewRequest": {"scope": "all"},
     "SeriesRequest": {"scope": "all"},
+    "BookingRequest": {"start_utc": "2026-04-20T09:00:00Z"},
 }
 """What the schema alone does not say: which fields go together."""
 

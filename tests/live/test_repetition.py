@@ -10,12 +10,14 @@ import pytest
 from psycopg import sql
 
 from tests.database import Database
-from tests.house import BILAL, ENGLISH, HARRIET, LENA, MATHEMATICS, NADIA, OLIVER, OPEN_REQUEST_ID, Person
+from tests.house import BILAL, ENGLISH, EXAM_CLINIC, HARRIET, LENA, MATHEMATICS, NADIA, OLIVER, OPEN_REQUEST_ID, Person
 from tests.live.served import ServedHouse
 
 pytestmark = pytest.mark.live
 
 PATTERN = {"timezone": "Europe/London", "days": [1], "time": "09:00"}
+BOOKING = {"listing_id": str(EXAM_CLINIC.id), "start_utc": "2026-03-03T10:00:00Z"}
+HOURS: dict[str, Any] = {"timezone": "UTC", "hours": [{"weekday": 1, "starts_at": "10:00", "ends_at": "24:00"}]}
 DURING_THE_FIRST = "2026-03-03T17:30:00+00:00"
 """In the middle of the first English lesson."""
 AFTER_THE_FIRST = "2026-03-03T18:00:00+00:00"
@@ -153,6 +155,17 @@ def _ended(house: ServedHouse) -> Write:
     return Write("POST", f"/matches/{ENGLISH.id}/end", {"reason": "moving away"}, {"reason": "another"})
 
 
+def _decision(
+    action: str, who: Person, body: dict[str, Any], another: dict[str, Any]
+) -> Callable[[ServedHouse], Write]:
+    def write(house: ServedHouse) -> Write:
+        asked = house.sign_in(OLIVER).post("/bookings", json=BOOKING)
+        assert asked.status_code == 201, asked.text
+        return Write("POST", f"/bookings/{asked.json()['booking']['id']}/{action}", body, another, who)
+
+    return write
+
+
 def _post(path: str, body: dict[str, Any], who: Person = NADIA, **another: Any) -> Callable[[ServedHouse], Write]:
     return lambda _: Write("POST", path, body, body | another, who)
 
@@ -196,6 +209,15 @@ WRITES: dict[str, Callable[[ServedHouse], Write]] = {
         {"schedule_pattern": PATTERN | {"time": "10:00"}},
     ),
     "end_match": _ended,
+    "create_listing": _post("/listings", {"title": "Latin"}, HARRIET, title="Greek"),
+    "update_listing": lambda _: Write(
+        "PATCH", f"/listings/{EXAM_CLINIC.id}", {"is_active": False}, {"is_active": True}, HARRIET
+    ),
+    "set_availability": lambda _: Write("PUT", "/availability", HOURS, HOURS | {"hours": []}, HARRIET),
+    "request_booking": _post("/bookings", BOOKING, OLIVER, note="another"),
+    "accept_booking": _decision("accept", HARRIET, {"expected_version": 1}, {"expected_version": 2}),
+    "decline_booking": _decision("decline", HARRIET, {"reason": "ill"}, {"reason": "another"}),
+    "cancel_booking": _decision("cancel", OLIVER, {"reason": "ill"}, {"reason": "another"}),
     "create_package": _post(
         "/packages",
         {

@@ -13,7 +13,19 @@ from psycopg.types.json import Jsonb
 
 from tests.database import Database, Refused
 from tests.db.lessons import instant, lesson
-from tests.house import ENGLISH, HARRIET, IELTS, MATHEMATICS, NADIA, PHYSICS, Match, Person
+from tests.house import (
+    ENGLISH,
+    EXAM_CLINIC,
+    HARRIET,
+    IELTS,
+    MATHEMATICS,
+    MATHEMATICS_HELP,
+    NADIA,
+    PHYSICS,
+    ZARA,
+    Match,
+    Person,
+)
 from tests.plans import commit, generate, planned, sell
 from tests.proof.clients import Clients, split
 
@@ -38,6 +50,7 @@ class Storm:
         self._calls: list[Callable[[Match], Call]] = [
             self._status, self._status, self._status, self._move, self._extra, self._plan, self._month,
             self._tier, self._pattern, self._zone, self._renewal, self._button, self._clock, self._clock,
+            self._request, self._decision, self._decision, self._hours,
         ]  # fmt: skip
 
     def call(self) -> Call:
@@ -120,6 +133,25 @@ class Storm:
         who = self._chance.choice((match.tutor, match.student, None))
         return (who, "refresh_session_statuses", {}) if who else ("service_role", "sweep_session_statuses", {})
 
+    def _request(self, _match: Match) -> Call:
+        self._house.run("delete from private.call_counts")
+        start = f"2026-03-{self._chance.randrange(12, 31)} {self._chance.randrange(10, 19)}:00+00"
+        listing = self._chance.choice((EXAM_CLINIC, MATHEMATICS_HELP))
+        asked = {"p_listing_id": listing.id, "p_from": start, "p_to": "2026-04-20 00:00+00"}
+        student = self._chance.choice((MATHEMATICS.student, ENGLISH.student, PHYSICS.student))
+        fingerprint = self._house.call(student, "slot_inputs", **asked)["fingerprint"]
+        arguments = {"p_listing_id": listing.id, "p_start_utc": start, "p_fingerprint": fingerprint}
+        return student, "request_booking", arguments
+
+    def _decision(self, _match: Match) -> Call:
+        drafts = self._house.rows("select id from public.bookings order by status, id limit 6")
+        decision = self._chance.choice(("accept", "accept", "accept", "decline", "cancel"))
+        return NADIA, f"{decision}_booking", {"p_booking_id": self._chance.choice(drafts)[0] if drafts else None}
+
+    def _hours(self, _match: Match) -> Call:
+        hours = [{"weekday": 7, "starts_at": "09:00", "ends_at": self._chance.choice(("10:00", "11:00"))}]
+        return NADIA, "set_availability", {"p_timezone": "UTC", "p_hours": Jsonb(hours), "p_tutor_id": HARRIET.id}
+
     def _renewal(self, match: Match) -> Call:
         return NADIA, "renew_package", {"p_package_id": match.package_id, "p_create": False}
 
@@ -149,7 +181,8 @@ def test_a_storm_of_all_that_locks_never_deadlocks(database_url: str, chance: Ra
     assert {
         "tutor_update_session", "move_session_to_package", "add_extra_session", "generate_sessions", "generate_month",
         "update_package", "update_match", "update_me", "start_session", "complete_session", "mark_missed",
-        "refresh_session_statuses", "sweep_session_statuses",
+        "refresh_session_statuses", "sweep_session_statuses", "request_booking", "accept_booking", "decline_booking",
+        "cancel_booking", "set_availability",
     } <= set(met), met  # fmt: skip
 
 
@@ -196,7 +229,17 @@ def test_the_end_of_a_match_and_everything_else_about_it(database_url: str, chan
 
 # --- each pair, held against each other ---------------------------------------------------------------------------
 
-PAUSES = ("requests", "matches", "profiles", "sessions", "packages", "credit_ledger")
+PAUSES = (
+    "requests",
+    "matches",
+    "listings",
+    "availability",
+    "bookings",
+    "profiles",
+    "sessions",
+    "packages",
+    "credit_ledger",
+)
 
 # An action that sets lk.pause waits here, after it has written to the table and before any other trigger.
 PAUSE = """
@@ -249,6 +292,14 @@ class Held:
         )
         lesson(house, ENGLISH, instant("2026-03-10 21:30"), status="in_progress")
         third = self.sessions[2]["id"]
+        # Two students who want the time of the extra session below, and one of them another.
+        clinic = {"p_listing_id": EXAM_CLINIC.id}
+        day = {"p_from": "2026-03-21T00:00Z", "p_to": "2026-03-22T00:00Z"}
+        clinic["p_fingerprint"] = house.call(ZARA, "slot_inputs", **clinic, **day)["fingerprint"]
+        drafts = [
+            house.call(who, "request_booking", p_start_utc="2026-03-21 10:00Z", **clinic)["booking"]["id"]
+            for who in (ENGLISH.student, ZARA)
+        ]
         extra = {"p_match_id": ENGLISH.id, "p_reason": "more", "p_package_id": ENGLISH.package_id}
         self.actions: dict[str, Callable[[Database], Any]] = {
             "complete the second": self._status(2, "done"),
@@ -276,6 +327,14 @@ class Held:
             ),
             "let the clock move all": lambda db: db.call("service_role", "sweep_session_statuses"),
             "let the clock move the tutor's": lambda db: db.call(HARRIET, "refresh_session_statuses"),
+            "accept a booking": self._call("accept_booking", p_booking_id=drafts[0]),
+            "accept another for that time": self._call("accept_booking", p_booking_id=drafts[1]),
+            "decline a booking": self._call("decline_booking", p_booking_id=drafts[0]),
+            "ask for a lesson": lambda db: db.call(
+                ENGLISH.student, "request_booking", p_start_utc="2026-03-22 10:00Z", **clinic
+            ),
+            "change a listing": self._call("update_listing", p_listing_id=EXAM_CLINIC.id, p_title="Essays"),
+            "set the hours": self._call("set_availability", p_timezone="UTC", p_hours="[]", p_tutor_id=HARRIET.id),
             "change a policy": self._call("update_settings", p_start_window_mins=20),
             "raise the tier": self._call("update_package", p_package_id=ENGLISH.package_id, p_tier_sessions=20),
             "change the link": self._call("update_match", p_match_id=ENGLISH.id, p_meet_link=""),

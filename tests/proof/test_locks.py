@@ -16,14 +16,29 @@ import psycopg
 import pytest
 
 from tests.database import Database, Refused, clone
-from tests.house import ENGLISH, HARRIET, IELTS, NADIA, NEWCOMER, OLIVER, OPEN_REQUEST_ID, ZARA, Match, Person
+from tests.house import (
+    ENGLISH,
+    EXAM_CLINIC,
+    HARRIET,
+    IELTS,
+    NADIA,
+    NEWCOMER,
+    OLIVER,
+    OPEN_REQUEST_ID,
+    ZARA,
+    Match,
+    Person,
+)
 from tests.plans import commit, generate, planned, sell
 
 Deed: TypeAlias = Callable[[Database], dict[str, Any]]
 Gate: TypeAlias = tuple[LiteralString, object]
 
 MIDWAY = "2026-03-11T09:00:00+00:00"
+FREE = "2026-03-21T07:00:00Z"
+"""A time at which Harriet, Oliver and Zara have no lesson."""
 PATTERN = {"timezone": "Europe/London", "days": [2, 4], "time": "17:00", "duration_mins": 45}
+SUNDAYS = {"weekday": 7, "starts_at": "09:00", "ends_at": "10:00"}
 WITHOUT_A_LOCK_TO_MEET = {"create_holiday", "create_person (new)", "sweep_session_statuses", "update_settings"}
 """What inserts rows that nothing refers to yet, passes over what others hold, or changes a row of its own."""
 
@@ -42,6 +57,10 @@ class House(NamedTuple):
     guardian: UUID
     holiday: UUID
     time_off: UUID
+    drafts: tuple[UUID, UUID]
+    """On the exam clinic: O's and Z's, both for the time of the extra session that could be added."""
+    offered: str
+    """The fingerprint of the exam clinic's free times."""
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +97,15 @@ def _lived_in(db: Database, url: str) -> House:
     db.call(NADIA, "tutor_update_session", p_session_id=cancelled, p_status="cancelled", p_reason="ill")
     db.call(NADIA, "update_person", p_person_id=HARRIET.id, p_roles=["tutor", "admin"])
     time_off = db.call(NADIA, "create_time_off", p_user_id=HARRIET.id, p_starts_on="2026-06-01", p_ends_on="2026-06-02")
+    clinic = {"p_listing_id": EXAM_CLINIC.id}
+    offered = db.call(OLIVER, "slot_inputs", p_from=FREE, p_to="2026-03-22T07:00:00Z", **clinic)["fingerprint"]
+    drafts = [
+        db.call(who, "request_booking", p_start_utc=FREE, p_fingerprint=offered, **clinic) for who in (OLIVER, ZARA)
+    ]
     return House(
         url=url,
+        drafts=(UUID(drafts[0]["booking"]["id"]), UUID(drafts[1]["booking"]["id"])),
+        offered=offered,
         sessions=(done, begun, last_night, cancelled),
         beside=beside,
         extra=UUID(extra["session"]["id"]),
@@ -214,7 +240,7 @@ def deeds(house: House) -> dict[str, Deed]:
         "add_extra_session": call(
             "add_extra_session",
             match_id=ENGLISH.id,
-            start_utc="2026-03-21T07:00:00Z",
+            start_utc=FREE,
             reason="make-up",
             package_id=house.beside,
         ),
@@ -230,6 +256,20 @@ def deeds(house: House) -> dict[str, Deed]:
         "sweep_session_statuses": call("sweep_session_statuses", "service_role"),
         "refresh_session_statuses": call("refresh_session_statuses", HARRIET),
         "update_settings": call("update_settings", start_window_mins=20),
+        "create_listing": call("create_listing", HARRIET, title="Essays"),
+        "update_listing": call("update_listing", HARRIET, listing_id=EXAM_CLINIC.id, title="Essays"),
+        "set_availability": call("set_availability", HARRIET, timezone="UTC", hours=[SUNDAYS]),
+        "request_booking": call(
+            "request_booking",
+            OLIVER,
+            listing_id=EXAM_CLINIC.id,
+            start_utc="2026-03-28T07:00:00Z",
+            fingerprint=house.offered,
+        ),
+        "accept_booking": call("accept_booking", HARRIET, booking_id=house.drafts[0]),
+        "accept_booking (the other)": call("accept_booking", booking_id=house.drafts[1]),
+        "decline_booking": call("decline_booking", HARRIET, booking_id=house.drafts[0]),
+        "cancel_booking": call("cancel_booking", OLIVER, booking_id=house.drafts[0]),
         "move_session_to_package (there)": call(
             "move_session_to_package", session_id=done, package_id=house.beside, reason="mixed up"
         ),
@@ -268,6 +308,9 @@ def gates(house: House) -> list[Gate]:
         ("select from public.guardians where id = %s for update", [house.guardian]),
         ("select from public.holidays where id = %s for update", [house.holiday]),
         ("select from public.time_off where id = %s for update", [house.time_off]),
+        ("select from public.listings where id = %s for update", [EXAM_CLINIC.id]),
+        ("select from public.availability where tutor_user_id = %s for update", [HARRIET.id]),
+        ("select from public.bookings where id = %s for update", [*house.drafts]),
         ("select from public.sessions where id = %s for update", [*house.sessions, house.extra]),
         (
             "select from public.packages where id = %s for update",

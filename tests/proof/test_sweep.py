@@ -149,15 +149,23 @@ def crowd(house: Database, sessions: int) -> datetime:
         "insert into public.profiles (id, display_name, timezone)"
         " select t, 'Tutor', 'UTC' from pairs union all select u, 'Student', 'UTC' from pairs"
     )
+    house.run("insert into public.listings (id, tutor_user_id, title) select t, t, 'Chess' from pairs")
     house.run(
         """
+        with made as (
+          insert into public.bookings
+            (listing_id, tutor_user_id, student_user_id, starts_at, ends_at, status, decided_by_role, decided_at)
+          select t, t, u, start, start + interval '1 hour', 'accepted', 'tutor', start
+            from pairs, generate_series(1, %(days)s) as day,
+                 lateral (select timestamptz '2026-03-01 10:00Z' + day * interval '1 day' as start) s
+          returning *
+        )
         insert into public.sessions
           (booking_id, tutor_user_id, student_user_id, scheduled_start_utc, scheduled_end_utc, status)
-        select gen_random_uuid(), t, u, start, start + interval '1 hour',
-               case when day > %(due)s / 2 then 'scheduled' else 'in_progress' end::public.session_status_enum
-          from (select row_number() over () as p, t, u from pairs) pairs,
-               generate_series(1, %(days)s) as day,
-               lateral (select timestamptz '2026-03-01 10:00Z' + day * interval '1 day' as start) s
+        select id, tutor_user_id, student_user_id, starts_at, ends_at,
+               case when starts_at > timestamptz '2026-03-01 10:00Z' + %(due)s / 2 * interval '1 day'
+                 then 'scheduled' else 'in_progress' end::public.session_status_enum
+          from made
         """.replace("%(due)s", str(sessions // 100)).replace("%(days)s", str(lessons // 100))
     )
     house.run("drop table pairs")
