@@ -314,6 +314,9 @@ create policy "Who reads a session reads its dispute" on public.disputes
   for select to authenticated
   using (session_id in (select id from public.sessions));
 
+insert into private.event_types (name, description) values
+  ('session.disputed', 'A student objects to what the clock completed.');
+
 create function private.dispute_session(p_session_id uuid, p_reason text) returns jsonb
 language plpgsql security definer
 set search_path = '' set timezone = 'UTC'
