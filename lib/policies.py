@@ -25,6 +25,15 @@ CorrectionWindow = Annotated[
         description="For how many hours a tutor may correct, and a student dispute, what the clock completed.",
     ),
 ]
+EventsKept = Annotated[
+    int,
+    Field(
+        strict=True,
+        ge=7,
+        le=3650,
+        description="After how many days events and their finished deliveries are forgotten.",
+    ),
+]
 SequenceLock = Annotated[Flag, Field(description="Whether a tutor must resolve the sessions of a package in order.")]
 
 
@@ -35,6 +44,7 @@ class HouseSettings(Answer):
     delay_grace_mins: DelayGrace
     tutor_correction_hours: CorrectionWindow
     sequence_lock: SequenceLock
+    events_kept_days: EventsKept
     updated_at: Utc
 
 
@@ -45,6 +55,7 @@ class SettingsUpdate(Changes):
     delay_grace_mins: DelayGrace | None = None
     tutor_correction_hours: CorrectionWindow | None = None
     sequence_lock: SequenceLock | None = None
+    events_kept_days: EventsKept | None = None
 
 
 async def get_settings(database: Database) -> HouseSettings:

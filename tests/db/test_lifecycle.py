@@ -506,7 +506,10 @@ def test_an_admin_corrects_what_was_objected_to_and_the_credit_comes_back(db: Da
 
 # --- the policies -------------------------------------------------------------------------------------------
 
-FACTORY = {"start_window_mins": 15, "delay_grace_mins": 0, "tutor_correction_hours": 24, "sequence_lock": True}
+FACTORY = {
+    "start_window_mins": 15, "delay_grace_mins": 0, "tutor_correction_hours": 24, "sequence_lock": True,
+    "events_kept_days": 90,
+}  # fmt: skip
 
 
 def test_admins_change_policies_one_by_one_and_the_rest_stays(db: Database) -> None:
@@ -516,6 +519,7 @@ def test_admins_change_policies_one_by_one_and_the_rest_stays(db: Database) -> N
     wanted = FACTORY
     for change in (
         {"start_window_mins": 30}, {"delay_grace_mins": 5}, {"tutor_correction_hours": 48}, {"sequence_lock": False},
+        {"events_kept_days": 30},
     ):  # fmt: skip
         wanted = wanted | change
         answer = db.call(NADIA, "update_settings", **{f"p_{name}": value for name, value in change.items()})
@@ -537,16 +541,22 @@ def test_a_changed_policy_is_audited_with_what_it_was(db: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "most"), [("start_window_mins", 1440), ("delay_grace_mins", 240), ("tutor_correction_hours", 720)]
+    ("name", "least", "most"),
+    [
+        ("start_window_mins", 0, 1440),
+        ("delay_grace_mins", 0, 240),
+        ("tutor_correction_hours", 0, 720),
+        ("events_kept_days", 7, 3650),
+    ],
 )
-def test_a_policy_has_bounds_and_says_them(db: Database, name: str, most: int) -> None:
-    for value in (0, most):
+def test_a_policy_has_bounds_and_says_them(db: Database, name: str, least: int, most: int) -> None:
+    for value in (least, most):
         assert db.call(NADIA, "update_settings", **{f"p_{name}": value})[name] == value
-    for value in (-1, most + 1):
+    for value in (least - 1, most + 1):
         with pytest.raises(Refused) as refusal:
             db.call(NADIA, "update_settings", **{f"p_{name}": value})
         assert (refusal.value.status, refusal.value.code) == (422, "invalid")
-        assert refusal.value.detail == f"{name} is 0 to {most}."
+        assert refusal.value.detail == f"{name} is {least} to {most}."
     assert db.call(NADIA, "get_settings")[name] == most
 
 
