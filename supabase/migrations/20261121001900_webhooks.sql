@@ -131,8 +131,8 @@ set search_path = '' set timezone = 'UTC'
 as $$
 declare
   v_unknown text[] := array(
-    select distinct coalesce(name, '') from unnest(p_event_types) as name
-     where not exists (select from private.event_types t where t.name = unnest.name) order by 1);
+    select distinct coalesce(asked.name, '') from unnest(p_event_types) as asked (name)
+     where not exists (select from private.event_types t where t.name = asked.name) order by 1);
 begin
   if v_unknown <> '{}' then
     perform private.refuse(422, 'invalid', 'There are no such event types.',
