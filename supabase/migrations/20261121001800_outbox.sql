@@ -315,7 +315,7 @@ begin
           left(p_result.error, 500));
   v_wait := (private.retry_waits())[v_delivery.attempts - v_delivery.attempts_before_replay] * (0.8 + 0.4 * random());
   if v_wait is not null then
-    v_wait := greatest(v_wait, least(make_interval(secs => p_result.retry_after_seconds), interval '1 day'));
+    v_wait := least(greatest(v_wait, make_interval(secs => p_result.retry_after_seconds)), interval '1 day');
   end if;
   v_delivery.status := case
     when p_result.outcome = 'delivered' then 'delivered'
