@@ -20,7 +20,8 @@ create table public.webhook_endpoints (
   created_at timestamptz not null default private.now(),
   updated_at timestamptz not null default private.now(),
   constraint webhook_endpoints_url_is_one check (
-    private.is_line(url, 2000) and url ~ '^https?://[^][/?#@\\[:space:]]+([/?#][^[:space:]]*)?$'),
+    private.is_line(url, 2000)
+    and url ~ '^https?://(\[[0-9a-fA-F:.]+\](:[0-9]+)?|[^][/?#@\\[:space:]]+)([/?#][^[:space:]]*)?$'),
   constraint webhook_endpoints_description_is_a_line check (private.is_line(description, 200)),
   constraint webhook_endpoints_disabled_for_a_reason check (disabled_reason in ('by_admin', 'gone', 'failing'))
 );
