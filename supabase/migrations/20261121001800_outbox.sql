@@ -7,7 +7,7 @@
 --     the failure is kept for repair (`private.reaction_failures`);
 --   a subscription is told later: one row in `deliveries` for each, which a dispatcher leases
 --     (`claim_deliveries`), sends, and reports (`settle_deliveries`); pending → delivered or dead, and back
---     to pending by `replay_delivery`. A dispatcher that never comes back loses its lease, and the same
+--     to pending when an admin replays it. A dispatcher that never comes back loses its lease, and the same
 --     message goes out again, under the same id and with the same bytes: at least once, never at most;
 --   whoever wants to read along asks `list_events`, whose cursor never passes over a late commit.
 --
@@ -455,41 +455,6 @@ return private.get_delivery(p_delivery_id);
 comment on function public.get_delivery(uuid) is
   'Admins see one delivery, its event, and the log of its attempts. Refuses: 401, 403 not_allowed, 404.';
 grant execute on function private.get_delivery(uuid), public.get_delivery(uuid) to authenticated;
-
-create function private.replay_delivery(p_delivery_id uuid) returns jsonb
-language plpgsql security definer
-set search_path = '' set timezone = 'UTC'
-as $$
-declare
-  v_delivery public.deliveries;
-begin
-  perform private.require_admin();
-  perform from private.subscriptions
-    where id = (select subscription_id from public.deliveries where id = p_delivery_id) for no key update;
-  select * into v_delivery from public.deliveries where id = p_delivery_id for update;
-  if not found then
-    perform private.refuse(404, 'not_found', 'There is no such delivery.');
-  end if;
-  if v_delivery.status in ('pending', 'cancelled') then
-    perform private.refuse(409, 'illegal_transition', case v_delivery.status
-      when 'pending' then 'It is still being delivered.' else 'Its receiver was deleted.' end,
-      jsonb_build_object('from', v_delivery.status, 'to', 'pending'));
-  end if;
-  update public.deliveries
-     set status = 'pending', attempts_before_replay = attempts, next_attempt_at = private.now(), delivered_at = null
-   where id = p_delivery_id returning * into v_delivery;
-  perform private.record_audit('delivery_replayed', 'delivery', p_delivery_id);
-  return private.delivery_document(v_delivery);
-end;
-$$;
-
-create function public.replay_delivery(p_delivery_id uuid) returns jsonb
-language sql volatile security invoker
-set search_path = '' set timezone = 'UTC'
-return private.replay_delivery(p_delivery_id);
-comment on function public.replay_delivery(uuid) is
-  'Admins have a finished delivery sent again, with the same id and bytes; the log is kept. Refuses: 401, 403 not_allowed, 404, 409 illegal_transition.';
-grant execute on function private.replay_delivery(uuid), public.replay_delivery(uuid) to authenticated;
 
 -- Forgetting -----------------------------------------------------------------------------------------
 

@@ -368,3 +368,39 @@ comment on function public.list_deliveries(uuid, public.delivery_status, text, i
 grant execute on function
   private.list_deliveries(uuid, public.delivery_status, text, integer),
   public.list_deliveries(uuid, public.delivery_status, text, integer) to authenticated;
+
+create function private.replay_delivery(p_delivery_id uuid) returns jsonb
+language plpgsql security definer
+set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  v_delivery public.deliveries;
+begin
+  perform private.require_admin();
+  perform from private.subscriptions
+    where id = (select subscription_id from public.deliveries where id = p_delivery_id) for no key update;
+  select * into v_delivery from public.deliveries where id = p_delivery_id for update;
+  if not found then
+    perform private.refuse(404, 'not_found', 'There is no such delivery.');
+  end if;
+  if v_delivery.status = 'pending' or exists (
+       select from public.webhook_endpoints where id = v_delivery.subscription_id and deleted_at is not null) then
+    perform private.refuse(409, 'illegal_transition', case v_delivery.status
+      when 'pending' then 'It is still being delivered.' else 'Its receiver was deleted.' end,
+      jsonb_build_object('from', v_delivery.status, 'to', 'pending'));
+  end if;
+  update public.deliveries
+     set status = 'pending', attempts_before_replay = attempts, next_attempt_at = private.now(), delivered_at = null
+   where id = p_delivery_id returning * into v_delivery;
+  perform private.record_audit('delivery_replayed', 'delivery', p_delivery_id);
+  return private.delivery_document(v_delivery);
+end;
+$$;
+
+create function public.replay_delivery(p_delivery_id uuid) returns jsonb
+language sql volatile security invoker
+set search_path = '' set timezone = 'UTC'
+return private.replay_delivery(p_delivery_id);
+comment on function public.replay_delivery(uuid) is
+  'Admins have a finished delivery sent again, with the same id and bytes; the log is kept. Refuses: 401, 403 not_allowed, 404, 409 illegal_transition.';
+grant execute on function private.replay_delivery(uuid), public.replay_delivery(uuid) to authenticated;

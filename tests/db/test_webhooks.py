@@ -342,9 +342,10 @@ def test_deleting_cancels_what_is_pending_and_keeps_the_log(db: Database) -> Non
     happen(db)
     shown = db.call(NADIA, "list_deliveries", p_endpoint_id=endpoint_id)["deliveries"]
     assert [each["status"] for each in shown] == ["cancelled", "cancelled", "delivered"]
-    with pytest.raises(Refused) as refused:
-        db.call(NADIA, "replay_delivery", p_delivery_id=leased["delivery_id"])
-    assert (refused.value.status, refused.value.extra) == (409, {"from": "cancelled", "to": "pending"})
+    for each, status in ((leased, "cancelled"), (done, "delivered")):
+        with pytest.raises(Refused) as refused:
+            db.call(NADIA, "replay_delivery", p_delivery_id=each["delivery_id"])
+        assert (refused.value.status, refused.value.extra) == (409, {"from": status, "to": "pending"})
     with pytest.raises(Refused, match="409 use_function"):
         db.run("delete from public.webhook_endpoints")
 

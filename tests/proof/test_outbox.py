@@ -57,7 +57,10 @@ def test_eight_dispatchers_and_a_thousand_messages_none_lost_none_leased_twice(
             if not answer["deliveries"] and not answer["more"]:
                 return sent
             # The clock stands still: what fails here is due only later.
-            outcomes = [fates[number].choice(("delivered", "delivered", "failed")) for _ in answer["deliveries"]]
+            outcomes = [
+                fates[number].choice(("delivered", "failed")) if each["attempt"] < 8 else "delivered"
+                for each in answer["deliveries"]
+            ]
             results = [result(*pair) for pair in zip(answer["deliveries"], outcomes, strict=True)]
             counts = client.call("service_role", "settle_deliveries", p_results=results or "[]")
             assert counts == told(delivered=outcomes.count("delivered"), retrying=outcomes.count("failed"))
@@ -76,20 +79,16 @@ def test_eight_dispatchers_and_a_thousand_messages_none_lost_none_leased_twice(
     times = Counter(delivery_id for delivery_id, _, _ in sent)
     assert len(times) == MESSAGES
     assert len({message for _, message, _ in sent}) == MESSAGES // 2
-    assert {status for (status,) in house.rows("select distinct status::text from public.deliveries")} <= {
-        "delivered", "dead",
-    }  # fmt: skip
-    # Every attempt is in the log, once, and nothing was given up before its last.
+    assert house.rows("select distinct status::text from public.deliveries") == [("delivered",)]
+    # Every attempt is in the log, once.
     logged = Counter(str(row) for (row,) in house.rows("select delivery_id from public.delivery_attempts"))
     assert logged == times
-    assert house.value("select min(attempts) from public.deliveries where status = 'dead'") in (8, None)
     assert {row for (row,) in house.rows("select distinct subscription_id from public.deliveries")} == set(endpoints)
 
 
 def test_dispatchers_that_claim_at_the_same_moment_share_what_is_due(database_url: str, house: Database) -> None:
-    for _ in range(3):
-        endpoint(house)
-    crowd(house, 100)
+    endpoint(house)
+    crowd(house, 300)
     with Clients.of(database_url, DISPATCHERS) as clients:
         answers, _ = split(clients.at_once(lambda client, _: claim(client, limit=20)))
     taken = [each["delivery_id"] for answer in answers for each in answer]
