@@ -161,7 +161,7 @@ comment on column public.deliveries.last_status_code is 'The HTTP status of the 
 comment on column public.deliveries.last_error is 'Why the last attempt failed.';
 comment on column public.deliveries.delivered_at is 'When the receiver took it.';
 create index deliveries_event on public.deliveries (event_id);
-create index deliveries_due on public.deliveries (subscription_id, next_attempt_at, id) where status = 'pending';
+create index deliveries_due on public.deliveries (subscription_id, next_attempt_at, event_id) where status = 'pending';
 create index deliveries_finished on public.deliveries (created_at) where status <> 'pending';
 
 create table public.delivery_attempts (
@@ -251,16 +251,16 @@ begin
     perform private.refuse(422, 'invalid', 'lease_seconds must be 5 to 3600.', jsonb_build_object('field', 'lease_seconds'));
   end if;
   -- Each subscription's own end of the index, so that what waits for a disabled one is never walked over.
-  select array_agg(id order by next_attempt_at, id) into v_ids from (
-    select due.id, due.next_attempt_at
+  select array_agg(id) into v_ids from (
+    select due.id
       from private.subscriptions s
      cross join lateral (
-       select d.id, d.next_attempt_at from public.deliveries d
+       select d.id, d.next_attempt_at, d.event_id from public.deliveries d
         where d.subscription_id = s.id and d.status = 'pending' and d.next_attempt_at <= v_now
           and (d.leased_until is null or d.leased_until <= v_now)
-        order by d.next_attempt_at, d.id limit p_limit for update skip locked) as due
+        order by d.next_attempt_at, d.event_id limit p_limit for update skip locked) as due
      where s.is_enabled
-     order by due.next_attempt_at, due.id limit p_limit) as taken;
+     order by due.next_attempt_at, due.event_id, due.id limit p_limit) as taken;
   insert into public.delivery_attempts (delivery_id, attempt, outcome, error)
   select id, attempts, 'lost', 'The dispatcher did not come back.'
     from public.deliveries where id = any (v_ids) and lease_id is not null;
@@ -275,7 +275,7 @@ begin
       select coalesce(jsonb_agg(private.target_of(s) || jsonb_build_object(
                'delivery_id', d.id, 'lease_id', d.lease_id, 'consumer', s.consumer, 'attempt', d.attempts,
                'message_id', 'evt_' || e.id, 'event_type', e.event_type,
-               'body', private.event_document(e)::text) order by d.next_attempt_at, d.id), '[]')
+               'body', private.event_document(e)::text) order by d.next_attempt_at, d.event_id, d.id), '[]')
         from public.deliveries d
         join private.subscriptions s on s.id = d.subscription_id
         join private.outbox_events e on e.id = d.event_id

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from tests.database import Database
+from tests.db.dispatch import claim, endpoint, settle
 from tests.db.lessons import instant, lesson
 from tests.house import (
     BILAL,
@@ -46,7 +47,7 @@ MATCHES = {"e": ENGLISH, "m": MATHEMATICS, "p": PHYSICS, "i": IELTS}
 
 
 def live_in(house: Database) -> None:
-    """Fill the seeded house: sessions, credits, moves, days off, a chess match of W's (c), an open request (a)."""
+    """Fill the seeded house: sessions, credits, moves, days off, a webhook, W's chess (c), an open request (a)."""
     house.call(
         NADIA,
         "create_person",
@@ -78,6 +79,7 @@ def live_in(house: Database) -> None:
         generate(house, match.id, match.package_id)
     generate(house, UUID(chess["id"]), chess_package)
 
+    endpoint(house)
     house.set_clock(MIDWAY)
     first = "select distinct on (package_id) id from public.sessions order by package_id, sequence_number"
     for (session_id,) in house.rows(first):
@@ -110,6 +112,7 @@ def live_in(house: Database) -> None:
             p_starts_on="2026-06-01",
             p_ends_on="2026-06-02",
         )
+    settle(house, claim(house)[0])
     house.call(NADIA, "update_person", p_person_id=OLIVER.id, p_roles=["student", "tutor"])
     house.call(NADIA, "update_person", p_person_id=MARCUS.id, p_is_active=False)
     house.call(NADIA, "update_person", p_person_id=wanda_id, p_roles=[])

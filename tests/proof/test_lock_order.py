@@ -12,6 +12,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from tests.database import Database, Refused
+from tests.db.dispatch import claim, endpoint, happen, result, settle
 from tests.db.lessons import instant, lesson
 from tests.house import ENGLISH, HARRIET, IELTS, MATHEMATICS, NADIA, PHYSICS, Match, Person
 from tests.plans import commit, generate, planned, sell
@@ -196,7 +197,9 @@ def test_the_end_of_a_match_and_everything_else_about_it(database_url: str, chan
 
 # --- each pair, held against each other ---------------------------------------------------------------------------
 
-PAUSES = ("requests", "matches", "profiles", "sessions", "packages", "credit_ledger")
+PAUSES = (
+    "requests", "matches", "profiles", "sessions", "packages", "credit_ledger", "webhook_endpoints", "deliveries",
+)  # fmt: skip
 
 # An action that sets lk.pause waits here, after it has written to the table and before any other trigger.
 PAUSE = """
@@ -248,6 +251,12 @@ class Held:
             last_night,
         )
         lesson(house, ENGLISH, instant("2026-03-10 21:30"), status="in_progress")
+        hook = endpoint(house)
+        for _ in range(3):
+            happen(house)
+        delivered, *leased = claim(house)
+        settle(house, delivered)
+        results = [result(leased[0], "gone"), result(leased[1])]
         third = self.sessions[2]["id"]
         extra = {"p_match_id": ENGLISH.id, "p_reason": "more", "p_package_id": ENGLISH.package_id}
         self.actions: dict[str, Callable[[Database], Any]] = {
@@ -276,6 +285,12 @@ class Held:
             ),
             "let the clock move all": lambda db: db.call("service_role", "sweep_session_statuses"),
             "let the clock move the tutor's": lambda db: db.call(HARRIET, "refresh_session_statuses"),
+            "report what was sent": lambda db: db.call("service_role", "settle_deliveries", p_results=results),
+            "send something": lambda db: db.call("service_role", "claim_deliveries"),
+            "forget what is old": lambda db: db.call("service_role", "clean_up"),
+            "change the webhook": self._call("update_webhook_endpoint", p_endpoint_id=hook, p_is_enabled=False),
+            "delete the webhook": self._call("delete_webhook_endpoint", p_endpoint_id=hook),
+            "replay a message": self._call("replay_delivery", p_delivery_id=delivered["delivery_id"]),
             "change a policy": self._call("update_settings", p_start_window_mins=20),
             "raise the tier": self._call("update_package", p_package_id=ENGLISH.package_id, p_tier_sessions=20),
             "change the link": self._call("update_match", p_match_id=ENGLISH.id, p_meet_link=""),

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from tests.database import Database, Refused, clone
+from tests.db.dispatch import claim, endpoint, happen, result, settle
 from tests.house import ENGLISH, HARRIET, IELTS, NADIA, NEWCOMER, OLIVER, OPEN_REQUEST_ID, ZARA, Match, Person
 from tests.plans import commit, generate, planned, sell
 
@@ -24,7 +25,10 @@ Gate: TypeAlias = tuple[LiteralString, object]
 
 MIDWAY = "2026-03-11T09:00:00+00:00"
 PATTERN = {"timezone": "Europe/London", "days": [2, 4], "time": "17:00", "duration_mins": 45}
-WITHOUT_A_LOCK_TO_MEET = {"create_holiday", "create_person (new)", "sweep_session_statuses", "update_settings"}
+WITHOUT_A_LOCK_TO_MEET = {
+    "create_holiday", "create_person (new)", "create_webhook_endpoint", "sweep_session_statuses", "claim_deliveries",
+    "clean_up", "update_settings",
+}  # fmt: skip
 """What inserts rows that nothing refers to yet, passes over what others hold, or changes a row of its own."""
 
 
@@ -42,6 +46,10 @@ class House(NamedTuple):
     guardian: UUID
     holiday: UUID
     time_off: UUID
+    endpoint: UUID
+    delivered: UUID
+    leased: tuple[dict[str, Any], ...]
+    """Two deliveries that a dispatcher has."""
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +86,11 @@ def _lived_in(db: Database, url: str) -> House:
     db.call(NADIA, "tutor_update_session", p_session_id=cancelled, p_status="cancelled", p_reason="ill")
     db.call(NADIA, "update_person", p_person_id=HARRIET.id, p_roles=["tutor", "admin"])
     time_off = db.call(NADIA, "create_time_off", p_user_id=HARRIET.id, p_starts_on="2026-06-01", p_ends_on="2026-06-02")
+    hook = endpoint(db)
+    for _ in range(3):
+        happen(db)
+    delivered, *leased = claim(db)
+    settle(db, delivered)
     return House(
         url=url,
         sessions=(done, begun, last_night, cancelled),
@@ -87,6 +100,9 @@ def _lived_in(db: Database, url: str) -> House:
         guardian=db.value("select id from public.guardians where student_user_id = %s", OLIVER.id),
         holiday=db.value("select id from public.holidays limit 1"),
         time_off=UUID(time_off["time_off"]["id"]),
+        endpoint=hook,
+        delivered=UUID(delivered["delivery_id"]),
+        leased=tuple(leased),
     )
 
 
@@ -145,6 +161,10 @@ def deeds(house: House) -> dict[str, Deed]:
             packages=[{"student_email": email, "subject": subject} | dates for email, subject in sold][::order],
             dry_run=False,
         )
+
+    def settled(outcome: str, order: int) -> Deed:
+        results = [result(each, outcome) for each in house.leased]
+        return call("settle_deliveries", "service_role", results=results[::order])
 
     def status(session_id: UUID, status: str, who: Person = NADIA, **more: object) -> Deed:
         return call("tutor_update_session", who, session_id=session_id, status=status, **more)
@@ -230,6 +250,15 @@ def deeds(house: House) -> dict[str, Deed]:
         "sweep_session_statuses": call("sweep_session_statuses", "service_role"),
         "refresh_session_statuses": call("refresh_session_statuses", HARRIET),
         "update_settings": call("update_settings", start_window_mins=20),
+        "create_webhook_endpoint": call("create_webhook_endpoint", url="https://receiver.test"),
+        "update_webhook_endpoint": call("update_webhook_endpoint", endpoint_id=house.endpoint, is_enabled=False),
+        "rotate_webhook_secret": call("rotate_webhook_secret", endpoint_id=house.endpoint),
+        "delete_webhook_endpoint": call("delete_webhook_endpoint", endpoint_id=house.endpoint),
+        "replay_delivery": call("replay_delivery", delivery_id=house.delivered),
+        "claim_deliveries": call("claim_deliveries", "service_role"),
+        "settle_deliveries (one way)": settled("gone", 1),
+        "settle_deliveries (the other)": settled("delivered", -1),
+        "clean_up": call("clean_up", "service_role"),
         "move_session_to_package (there)": call(
             "move_session_to_package", session_id=done, package_id=house.beside, reason="mixed up"
         ),
@@ -272,6 +301,13 @@ def gates(house: House) -> list[Gate]:
         (
             "select from public.packages where id = %s for update",
             [ENGLISH.package_id, house.beside, *house.empty.values()],
+        ),
+        # Nobody takes more of it; whoever writes an event refers to it and must never wait for it.
+        ("select from private.subscriptions where id = %s for no key update", [house.endpoint]),
+        ("select from public.webhook_endpoints where id = %s for update", [house.endpoint]),
+        (
+            "select from public.deliveries where id = %s for update",
+            [house.delivered, *(each["delivery_id"] for each in house.leased)],
         ),
         (
             "select pg_advisory_xact_lock(hashtextextended(%s, 0))",
