@@ -14,7 +14,7 @@ import socket
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TypeAlias
 
 import httpcore
@@ -31,6 +31,8 @@ CONNECT_SECONDS = 4.0
 
 HIGHEST_PORT = 65_535
 
+_NO_HOSTS = tuple(map(ip_network, ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2001:db8::/32", "3fff::/20")))
+"""Registered for protocols and documents; which of them ``is_global`` knows depends on Python's version."""
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _NAT64 = IPv6Network("64:ff9b::/96")
 
@@ -116,13 +118,17 @@ def is_public(address: str) -> bool:
 
 def _is_public(address: IPv4Address | IPv6Address) -> bool:
     if isinstance(address, IPv4Address):
-        return address.is_global and not address.is_multicast
+        return address.is_global and not address.is_multicast and _has_hosts(address)
     if address.scope_id is not None:
         return False
     # Whoever holds a prefix that carries an IPv4 address takes the packet there.
     if inner := address.ipv4_mapped or address.sixtofour or _behind_nat64(address):
         return _is_public(inner)
-    return address in _GLOBAL_UNICAST and address.is_global
+    return address in _GLOBAL_UNICAST and address.is_global and _has_hosts(address)
+
+
+def _has_hosts(address: IPv4Address | IPv6Address) -> bool:
+    return not any(address in network for network in _NO_HOSTS)
 
 
 def _behind_nat64(address: IPv6Address) -> IPv4Address | None:

@@ -62,6 +62,8 @@ class Received:
     headers: Mapping[str, str]
     verified_by: tuple[str, ...]
     """Those of the receiver's secrets under which it verifies."""
+    connection: int
+    """The port that it came from."""
 
     @property
     def event(self) -> dict[str, object]:
@@ -84,14 +86,13 @@ class Receiver:
         self.bytes_poured = 0
         """How much of endless answers went out."""
         self.url = ""
-        self._usual = usual
-        self._behaviours: dict[str, str] = {}
+        self._usual = BEHAVIOURS[usual]
+        self._behaviours: dict[str, Behaviour] = {}
         self._tell = tell
 
     def behave(self, path: str, behaviour: str) -> None:
         """Answer like this from now on to what comes to `path`."""
-        assert behaviour in BEHAVIOURS
-        self._behaviours[path] = behaviour
+        self._behaviours[path] = BEHAVIOURS[behaviour]
 
     def at(self, path: str) -> list[Received]:
         """The messages that came to `path`."""
@@ -119,12 +120,12 @@ class Receiver:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take one message, as ASGI has it."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        message = self._verified(scope["path"], await _body_of(receive), headers)
+        message = self._verified(scope["path"], await _body_of(receive), headers, scope["client"][1])
         self.messages.append(message)
         if self._tell:
             told = "verified" if message.verified_by else "NOT VERIFIED"
             print(f"{message.path} {message.id} {told}: {message.body.decode(errors='replace')}", flush=True)
-        await self._answer(BEHAVIOURS[self._behaviours.get(message.path, self._usual)], receive, send)
+        await self._answer(self._behaviours.get(message.path, self._usual), receive, send)
 
     async def _answer(self, behaviour: Behaviour, receive: Receive, send: Send) -> None:
         gone = asyncio.ensure_future(receive())
@@ -139,9 +140,9 @@ class Receiver:
         await send(_part(b"", more=False))
         gone.cancel()
 
-    def _verified(self, path: str, body: bytes, headers: Mapping[str, str]) -> Received:
+    def _verified(self, path: str, body: bytes, headers: Mapping[str, str], connection: int) -> Received:
         verified_by = tuple(secret for secret in self.secrets if _verifies(secret, body, headers))
-        return Received(path, headers.get("webhook-id", ""), body, headers, verified_by)
+        return Received(path, headers.get("webhook-id", ""), body, headers, verified_by, connection)
 
 
 def _verifies(secret: str, body: bytes, headers: Mapping[str, str]) -> bool:

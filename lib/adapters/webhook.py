@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Self
 
 import httpcore
+import httpx
 
 from lib.adapters import Sent
 from lib.targets import GuardedNetwork, TargetRefused, Targets
@@ -70,7 +71,10 @@ class WebhookSender:
         self._seconds = seconds
         self._clock = clock
         self._connections = httpcore.AsyncConnectionPool(
-            ssl_context=tls, network_backend=GuardedNetwork(targets), max_connections=None, keepalive_expiry=2.0
+            ssl_context=tls or httpx.create_ssl_context(),
+            network_backend=GuardedNetwork(targets),
+            max_connections=None,
+            keepalive_expiry=2.0,
         )
 
     async def __aenter__(self) -> Self:
@@ -146,9 +150,11 @@ def _retry_after(answer: httpcore.Response, now: float) -> int | None:
     return max(0, min(int(seconds), LONGEST_WAIT))
 
 
-def _what_broke(error: Exception) -> str:
-    if isinstance(error.__cause__ or error, ssl.SSLError):
-        return "TLS failed: the endpoint's certificate does not hold, or it speaks no TLS."
+def _what_broke(error: BaseException | None) -> str:
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return "TLS failed: the endpoint's certificate does not hold, or it speaks no TLS."
+        error = error.__context__
     return "No connection could be made, or it broke."
 
 
