@@ -10,6 +10,7 @@ from functions import (
     cron,
     days_off,
     docs,
+    events,
     health,
     imports,
     listings,
@@ -22,6 +23,7 @@ from functions import (
     reschedules,
     schedules,
     sessions,
+    webhook_endpoints,
 )
 from functions.problems import describe_problems
 from lib import web
@@ -43,6 +45,7 @@ _TAGS = [
     {"name": "Matches", "description": "Requests to be taught, and the tutors who take them on."},
     {"name": "Packages", "description": "Prepaid sessions."},
     {"name": "Days off", "description": "Holidays and time off."},
+    {"name": "Events", "description": "What happened, and telling your own systems of it."},
     {"name": "Import", "description": "A house brought from elsewhere."},
     {"name": "House", "description": "The policies of the house, and how a period went."},
     {"name": "Cron", "description": "What a scheduler calls, with a secret of its own."},
@@ -60,6 +63,8 @@ _PARTS = (
     matches,
     packages,
     days_off,
+    events,
+    webhook_endpoints,
     imports,
     policies,
     metrics,

@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     cron_budget_seconds: float = Field(
         default=45.0, gt=0, le=600, description="The longest that one call of a scheduler works before it answers."
     )
+    allow_private_webhooks: bool = Field(
+        default=False, description="Lets webhooks go to http:// and into private networks. For a local stack only."
+    )
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Browser origins that may call, exact, separated by commas. None by default."
     )

@@ -28,6 +28,7 @@ _FILLED_LINE = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\
 _PHONE = r"^\+[1-9][0-9]{6,14}$"
 _EMAIL = r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})+$"
 _MEET_LINK = r"^https://meet\.google\.com/[a-z]{3}-[a-z]{4}-[a-z]{3}$"
+_WEB_ADDRESS = r"^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?([/?][!-\"$-~]*)?$"
 _INSTANT = r"^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)$"
 _DATE = r"^\d{4}-\d\d-\d\d$"
 
@@ -108,6 +109,14 @@ Remark = Annotated[
 ]
 """A few words in lines. May be empty, which clears it."""
 
+Title = Annotated[
+    str,
+    Field(max_length=200, json_schema_extra=_shown(_LINE)),
+    BeforeValidator(_stripped),
+    _TEXT_FORM,
+]
+"""What something is, in one line. May be empty, which clears it."""
+
 Reason = Annotated[
     str,
     Field(
@@ -156,6 +165,16 @@ ClearableMeetLink = Annotated[
         examples=["https://meet.google.com/abc-defg-hij", ""],
     ),
     _form(_or_empty(_MEET_LINK), _MEET_MESSAGE),
+]
+
+WebAddress = Annotated[
+    str,
+    Field(
+        max_length=2_000,
+        json_schema_extra=_shown(_WEB_ADDRESS),
+        examples=["https://hooks.example.com/lessons"],
+    ),
+    _form(_WEB_ADDRESS, "must be an address such as https://hooks.example.com/lessons, in ASCII, without a fragment"),
 ]
 
 PlanHash = Annotated[

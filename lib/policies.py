@@ -30,6 +30,15 @@ ConsentHours = Annotated[
     int,
     Field(strict=True, ge=1, le=720, description="How many hours a guardian has to answer a wish to cancel."),
 ]
+EventsKept = Annotated[
+    int,
+    Field(
+        strict=True,
+        ge=7,
+        le=3650,
+        description="After how many days events and their finished deliveries are forgotten.",
+    ),
+]
 SequenceLock = Annotated[Flag, Field(description="Whether a tutor must resolve the sessions of a package in order.")]
 
 
@@ -42,6 +51,7 @@ class HouseSettings(Answer):
     sequence_lock: SequenceLock
     tutor_may_reschedule: TutorMayReschedule
     consent_hours: ConsentHours
+    events_kept_days: EventsKept
     updated_at: Utc
 
 
@@ -54,6 +64,7 @@ class SettingsUpdate(Changes):
     sequence_lock: SequenceLock | None = None
     tutor_may_reschedule: TutorMayReschedule | None = None
     consent_hours: ConsentHours | None = None
+    events_kept_days: EventsKept | None = None
 
 
 async def get_settings(database: Database) -> HouseSettings:

@@ -374,6 +374,7 @@ class Stack:
             "SUPABASE_SECRET_KEY": self._secret_key,
             "SUPABASE_JWT_SECRET": self._state.secret("jwt"),
             "CRON_SECRET": self._state.secret("cron"),
+            "ALLOW_PRIVATE_WEBHOOKS": "true",
             "ALLOWED_ORIGINS": self._config["auth"]["site_url"],
         }
 

@@ -257,10 +257,33 @@ comment on function private.audit_change() is
 
 -- What happened, for machines ------------------------------------------------------------------------
 
+create table private.event_types (
+  name text primary key,
+  schema_version integer not null default 1,
+  description text not null,
+  constraint event_types_have_two_words check (name ~ '^[a-z_]+\.[a-z_]+$'),
+  constraint event_types_version_counts check (schema_version > 0)
+);
+comment on table private.event_types is
+  'Every kind of event there is; each chapter enters those it writes.';
+comment on column private.event_types.schema_version is
+  'The shape of the payload that is written today; it grows when a consumer must look again.';
+alter table private.event_types enable row level security;
+
+create table private.event_counters (
+  aggregate_type text not null,
+  aggregate_id uuid not null,
+  last_sequence integer not null,
+  primary key (aggregate_type, aggregate_id)
+);
+comment on table private.event_counters is
+  'How many events one session, match or booking has had; outlives the events, so that no number comes twice.';
+alter table private.event_counters enable row level security;
+
 create table private.outbox_events (
   id bigint generated always as identity primary key,
-  event_type text not null,
-  schema_version integer not null default 1,
+  event_type text not null references private.event_types (name),
+  schema_version integer not null,
   aggregate_type text not null,
   aggregate_id uuid not null,
   aggregate_sequence integer not null,
@@ -276,6 +299,9 @@ comment on column private.outbox_events.aggregate_sequence is
   'Counts 1, 2, 3 … for one session, match or booking; its row is locked by whoever writes an event for it.';
 comment on column private.outbox_events.transaction_id is
   'Lets a reader stop before the oldest running transaction, so that a late commit is never skipped.';
+create index outbox_events_type on private.outbox_events (event_type);
+create index outbox_events_committed on private.outbox_events (transaction_id, id);
+create index outbox_events_age on private.outbox_events (recorded_at);
 
 alter table private.outbox_events enable row level security;
 
@@ -285,12 +311,19 @@ create function private.record_event(
 language plpgsql
 set search_path = '' set timezone = 'UTC'
 as $$
+declare
+  -- A type that nobody has entered is left to the foreign key, which names it.
+  v_schema_version integer := coalesce((select schema_version from private.event_types where name = p_event_type), 1);
+  v_sequence integer;
 begin
-  insert into private.outbox_events (event_type, aggregate_type, aggregate_id, aggregate_sequence, payload, occurred_at)
-  select p_event_type, p_aggregate_type, p_aggregate_id, coalesce(max(aggregate_sequence), 0) + 1, p_payload, p_occurred_at
-    from private.outbox_events
-   where aggregate_type = p_aggregate_type and aggregate_id = p_aggregate_id;
+  insert into private.event_counters as c (aggregate_type, aggregate_id, last_sequence)
+  values (p_aggregate_type, p_aggregate_id, 1)
+  on conflict (aggregate_type, aggregate_id) do update set last_sequence = c.last_sequence + 1
+  returning last_sequence into v_sequence;
+  insert into private.outbox_events
+    (event_type, schema_version, aggregate_type, aggregate_id, aggregate_sequence, payload, occurred_at)
+  values (p_event_type, v_schema_version, p_aggregate_type, p_aggregate_id, v_sequence, p_payload, p_occurred_at);
 end;
 $$;
 comment on function private.record_event(text, text, uuid, jsonb, timestamptz) is
-  'Puts one event in the outbox. The caller holds the lock on the aggregate''s row.';
+  'Puts one event of a known type in the outbox. The caller holds the lock on the aggregate''s row.';

@@ -28,12 +28,14 @@ create table public.settings (
   sequence_lock boolean not null default true,
   tutor_may_reschedule boolean not null default false,
   consent_hours integer not null default 48,
+  events_kept_days integer not null default 90,
   updated_at timestamptz not null default private.now(),
   constraint settings_has_one_row check (only_row),
   constraint settings_start_window_is_sane check (start_window_mins between 0 and 1440),
   constraint settings_delay_grace_is_sane check (delay_grace_mins between 0 and 240),
   constraint settings_correction_window_is_sane check (tutor_correction_hours between 0 and 720),
-  constraint settings_consent_hours_are_sane check (consent_hours between 1 and 720)
+  constraint settings_consent_hours_are_sane check (consent_hours between 1 and 720),
+  constraint settings_events_are_kept check (events_kept_days between 7 and 3650)
 );
 comment on table public.settings is 'The policies of the house, one row. Change them here; every change is audited.';
 comment on column public.settings.start_window_mins is 'How many minutes before its start a session may be started.';
@@ -42,10 +44,12 @@ comment on column public.settings.tutor_correction_hours is 'For how many hours 
 comment on column public.settings.sequence_lock is 'Whether a tutor must resolve the sessions of a package in order.';
 comment on column public.settings.tutor_may_reschedule is 'Whether a tutor may move a session without asking an admin.';
 comment on column public.settings.consent_hours is 'How many hours a guardian has to answer a wish to cancel.';
+comment on column public.settings.events_kept_days is 'After how many days events and their finished deliveries are forgotten.';
 comment on constraint settings_start_window_is_sane on public.settings is 'start_window_mins is 0 to 1440.';
 comment on constraint settings_delay_grace_is_sane on public.settings is 'delay_grace_mins is 0 to 240.';
 comment on constraint settings_correction_window_is_sane on public.settings is 'tutor_correction_hours is 0 to 720.';
 comment on constraint settings_consent_hours_are_sane on public.settings is 'consent_hours is 1 to 720.';
+comment on constraint settings_events_are_kept on public.settings is 'events_kept_days is 7 to 3650.';
 insert into public.settings default values;
 create trigger settings_touch before update on public.settings for each row execute function private.touch();
 create trigger settings_audit after update on public.settings
@@ -76,7 +80,7 @@ grant execute on function private.get_settings(), public.get_settings() to authe
 
 create function private.update_settings(
   p_start_window_mins integer, p_delay_grace_mins integer, p_tutor_correction_hours integer, p_sequence_lock boolean,
-  p_tutor_may_reschedule boolean, p_consent_hours integer
+  p_tutor_may_reschedule boolean, p_consent_hours integer, p_events_kept_days integer
 ) returns jsonb
 language plpgsql security definer
 set search_path = '' set timezone = 'UTC'
@@ -91,7 +95,8 @@ begin
          tutor_correction_hours = coalesce(p_tutor_correction_hours, tutor_correction_hours),
          sequence_lock = coalesce(p_sequence_lock, sequence_lock),
          tutor_may_reschedule = coalesce(p_tutor_may_reschedule, tutor_may_reschedule),
-         consent_hours = coalesce(p_consent_hours, consent_hours);
+         consent_hours = coalesce(p_consent_hours, consent_hours),
+         events_kept_days = coalesce(p_events_kept_days, events_kept_days);
   return private.get_settings();
 exception when check_violation then
   get stacked diagnostics v_violated = constraint_name;
@@ -102,17 +107,18 @@ $$;
 create function public.update_settings(
   p_start_window_mins integer default null, p_delay_grace_mins integer default null,
   p_tutor_correction_hours integer default null, p_sequence_lock boolean default null,
-  p_tutor_may_reschedule boolean default null, p_consent_hours integer default null
+  p_tutor_may_reschedule boolean default null, p_consent_hours integer default null, p_events_kept_days integer default null
 ) returns jsonb
 language sql volatile security invoker
 set search_path = '' set timezone = 'UTC'
 return private.update_settings(
-  p_start_window_mins, p_delay_grace_mins, p_tutor_correction_hours, p_sequence_lock, p_tutor_may_reschedule, p_consent_hours);
-comment on function public.update_settings(integer, integer, integer, boolean, boolean, integer) is
+  p_start_window_mins, p_delay_grace_mins, p_tutor_correction_hours, p_sequence_lock, p_tutor_may_reschedule, p_consent_hours,
+  p_events_kept_days);
+comment on function public.update_settings(integer, integer, integer, boolean, boolean, integer, integer) is
   'Admins change policies of the house; what is left out stays. Refuses: 401, 403 not_allowed, 422 invalid.';
 grant execute on function
-  private.update_settings(integer, integer, integer, boolean, boolean, integer),
-  public.update_settings(integer, integer, integer, boolean, boolean, integer) to authenticated;
+  private.update_settings(integer, integer, integer, boolean, boolean, integer, integer),
+  public.update_settings(integer, integer, integer, boolean, boolean, integer, integer) to authenticated;
 
 -- Words about a status -------------------------------------------------------------------------------
 
@@ -433,6 +439,18 @@ create trigger sessions_stamp before update on public.sessions
 create trigger sessions_stay before delete or truncate on public.sessions
   for each statement execute function private.refuse_change(
     'Sessions are never deleted: cancel them with tutor_update_session.');
+
+insert into private.event_types (name, description) values
+  ('session.started', 'A session has begun: somebody started it, or the clock did because nobody had.'),
+  ('session.completed', 'A session took place.'),
+  ('session.no_show', 'One side was not there; the status says which.'),
+  ('session.parked', 'A session gave up its time and waits for a new one.'),
+  ('session.rescheduled', 'A session got another time.'),
+  ('session.cancelled', 'A session will not take place.'),
+  ('session.reopened', 'An admin took a status back; the session is to take place.'),
+  ('session.delayed', 'The clock could not complete a session; a person must look at it.'),
+  ('session.added', 'One session more was put on a package.'),
+  ('schedule.generated', 'The sessions of a package were planned.');
 
 create function private.session_event_type(p_from public.session_status_enum, p_to public.session_status_enum) returns text
 language sql immutable

@@ -415,6 +415,9 @@ grant execute on function
   private.add_extra_session(uuid, timestamptz, text, integer, uuid),
   public.add_extra_session(uuid, timestamptz, text, integer, uuid) to authenticated;
 
+insert into private.event_types (name, description) values
+  ('match.ended', 'A match has ended; its sessions to come were cancelled.');
+
 create function private.end_match(p_match_id uuid, p_reason text) returns jsonb
 language plpgsql security definer
 set search_path = '' set timezone = 'UTC'

@@ -363,6 +363,9 @@ create policy "Who reads a session reads its dispute" on public.disputes
   for select to authenticated
   using (session_id in (select id from public.sessions));
 
+insert into private.event_types (name, description) values
+  ('session.disputed', 'A student objects to what the clock completed.');
+
 create function private.dispute_refusal(p_session public.sessions, p_caller_id uuid) returns jsonb
 language plpgsql stable
 set search_path = '' set timezone = 'UTC'

@@ -7,7 +7,7 @@
 -- day. `tutor_update_session` takes a key itself, for clients that call it directly.
 --
 -- Where a person could hurt the house by asking too often, `private.limit_calls` counts in the same
--- transaction and refuses with 429 and Retry-After. Clearing what is old is left to the clock's chapter.
+-- transaction and refuses with 429 and Retry-After. Clearing what is old is left to the outbox's chapter.
 
 create table private.answers (
   caller_id uuid not null references public.profiles (id) on delete cascade,

@@ -146,6 +146,12 @@ end;
 $$;
 comment on function private.record_wish() is
   'Row trigger: one event for every turn of a wish about a session, whose row the writer has locked. Argument: the wish''s word.';
+insert into private.event_types (name, description) values
+  ('reschedule.requested', 'A tutor or student asks for another time.'),
+  ('reschedule.accepted', 'An admin has moved the session to a proposed time.'),
+  ('reschedule.rejected', 'An admin leaves the session at its time.'),
+  ('reschedule.withdrawn', 'Who asked for another time has taken the wish back.'),
+  ('reschedule.lapsed', 'The session changed before anybody decided about another time.');
 create trigger reschedule_requests_record after insert or update on public.reschedule_requests
   for each row execute function private.record_wish('reschedule');
 

@@ -46,6 +46,12 @@ create trigger cancellation_requests_audit after insert or update on public.canc
   for each row execute function private.audit_change('cancellation_request');
 create trigger cancellation_requests_stay before delete or truncate on public.cancellation_requests
   for each statement execute function private.refuse_change('Requests stay: reject them, or let who asked withdraw them.');
+insert into private.event_types (name, description) values
+  ('cancellation.requested', 'A tutor or student asks to cancel the session.'),
+  ('cancellation.approved', 'An admin has cancelled the session as was asked.'),
+  ('cancellation.rejected', 'An admin keeps the session.'),
+  ('cancellation.withdrawn', 'Who asked to cancel has taken the wish back.'),
+  ('cancellation.lapsed', 'The session changed before anybody decided about cancelling.');
 create trigger cancellation_requests_record after insert or update on public.cancellation_requests
   for each row execute function private.record_wish('cancellation');
 

@@ -203,6 +203,13 @@ create constraint trigger bookings_accepted_with_a_session after insert or updat
   deferrable initially deferred
   for each row when (new.status = 'accepted') execute function private.require_session_of_booking();
 
+insert into private.event_types (name, description) values
+  ('booking.requested', 'A student asks for a lesson of a listing.'),
+  ('booking.accepted', 'Its tutor has accepted a booking; session.booked tells of its session.'),
+  ('booking.declined', 'Its tutor has declined a booking.'),
+  ('booking.cancelled', 'Its student has cancelled a booking that was not accepted.'),
+  ('session.booked', 'A session was made for an accepted booking.');
+
 create function private.record_booking() returns trigger
 language plpgsql security definer
 set search_path = '' set timezone = 'UTC'

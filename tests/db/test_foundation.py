@@ -2,7 +2,7 @@
 
 from importlib import resources
 from typing import Any, LiteralString
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -306,19 +306,37 @@ def test_no_role_of_the_api_writes_the_audit(db: Database, who: Person | str) ->
 # --- the outbox ---------------------------------------------------------------------------------------
 
 
+def happen(db: Database, aggregate: UUID, occurred_at: str = "2026-01-01 00:00+00") -> None:
+    db.run("insert into private.event_types values ('x.happened', 3, 'A test.') on conflict do nothing")
+    db.run("select private.record_event('x.happened', 'x', %s, '{}', %s)", aggregate, occurred_at)
+
+
 def test_events_of_one_thing_are_numbered_in_order_and_never_share_a_number(db: Database) -> None:
     one, other = uuid4(), uuid4()
     for aggregate in (one, other, one, one):
-        db.run("select private.record_event('x.happened', 'x', %s, '{}', private.now())", aggregate)
+        happen(db, aggregate)
     numbers = db.rows("select aggregate_id, aggregate_sequence from private.outbox_events order by id")
     assert numbers == [(one, 1), (other, 1), (one, 2), (one, 3)]
     with pytest.raises(psycopg.errors.UniqueViolation, match="outbox_events_in_order"):
         db.run(
             """insert into private.outbox_events
-                 (event_type, aggregate_type, aggregate_id, aggregate_sequence, payload, occurred_at)
-               values ('x.happened', 'x', %s, 3, '{}', now())""",
+                 (event_type, schema_version, aggregate_type, aggregate_id, aggregate_sequence, payload, occurred_at)
+               values ('x.happened', 3, 'x', %s, 3, '{}', now())""",
             one,
         )
+
+
+def test_numbers_go_on_where_events_are_forgotten(db: Database) -> None:
+    one = uuid4()
+    happen(db, one)
+    db.run("delete from private.outbox_events where aggregate_id = %s", one)
+    happen(db, one)
+    assert db.rows("select aggregate_sequence from private.outbox_events where aggregate_id = %s", one) == [(2,)]
+
+
+def test_an_event_of_a_type_that_nobody_entered_is_refused(db: Database) -> None:
+    with pytest.raises(psycopg.errors.ForeignKeyViolation, match="outbox_events_event_type_fkey"):
+        db.run("select private.record_event('x.unheard', 'x', %s, '{}', private.now())", uuid4())
 
 
 def test_an_event_is_part_of_its_change_and_vanishes_with_it(db: Database) -> None:
@@ -332,12 +350,12 @@ def test_an_event_is_part_of_its_change_and_vanishes_with_it(db: Database) -> No
 
 
 def test_an_event_knows_its_transaction_and_both_its_times(db: Database) -> None:
-    db.run("select private.record_event('x.happened', 'x', %s, '{}', '2026-01-01 00:00+00')", uuid4())
+    happen(db, uuid4(), "2026-01-01 00:00+00")
     row = db.rows(
         """select occurred_at, recorded_at, transaction_id = pg_current_xact_id(), schema_version
              from private.outbox_events order by id desc limit 1"""
     )
-    assert row == [(instant("2026-01-01 00:00"), instant(NOW), True, 1)]
+    assert row == [(instant("2026-01-01 00:00"), instant(NOW), True, 3)]
 
 
 @pytest.mark.parametrize("who", [NADIA, "authenticated", "service_role", "anon"])

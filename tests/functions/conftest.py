@@ -12,7 +12,7 @@ import pytest
 import respx
 from fastapi import FastAPI
 
-from lib import auth, config, database
+from lib import auth, config, database, targets
 from tests.functions.samples import TUTOR
 
 SUPABASE = "http://supabase.test"
@@ -59,6 +59,10 @@ class Rpcs:
         """``name`` ends in something else than an answer of ours."""
         self._route(name).mock(side_effect=[outcome])
 
+    def let_through(self, host: str) -> None:
+        """What goes there is not faked."""
+        self._router.route(host=host).pass_through()
+
     def publish(self, keys: object) -> respx.Route:
         """The project's signing keys are these."""
         return self._router.get(JWKS).mock(httpx.Response(200, json=keys))
@@ -96,7 +100,7 @@ def token(**claims: object) -> str:
 
 
 def _forget_the_process() -> None:
-    for read_once in (config.settings, database.http_client, auth.verifier):
+    for read_once in (config.settings, database.http_client, auth.verifier, targets.targets):
         read_once.cache_clear()
 
 

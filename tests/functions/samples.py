@@ -13,6 +13,7 @@ SESSION = "00000000-0000-4000-8000-0000000000f1"
 WISH = "00000000-0000-4000-8000-0000000000f6"
 LISTING = "00000000-0000-4000-8000-0000000000f2"
 BOOKING = "00000000-0000-4000-8000-0000000000f3"
+DELIVERY = "00000000-0000-4000-8000-0000000000f2"
 OTHER = "00000000-0000-4000-8000-0000000000f9"
 
 MEET = "https://meet.google.com/abc-defg-hij"
@@ -322,6 +323,7 @@ house_settings: Mapping[str, Any] = {
     "sequence_lock": True,
     "tutor_may_reschedule": False,
     "consent_hours": 48,
+    "events_kept_days": 90,
     "updated_at": "2026-02-01T09:00:00+00:00",
 }
 clock_step: Mapping[str, Any] = {
@@ -392,4 +394,50 @@ imported: Mapping[str, Any] = {
     "created": {"people": 0, "matches": 0, "packages": 0},
     "known": {"people": 0, "matches": 0, "packages": 0},
     "errors": [],
+}
+endpoint: Mapping[str, Any] = {
+    "id": OTHER,
+    "url": "https://93.184.216.34/hook",
+    "description": "The bookkeeping",
+    "event_types": ["session.completed"],
+    "is_enabled": True,
+    "disabled_reason": None,
+    "failing_since": None,
+    "created_at": "2026-02-01T09:00:00+00:00",
+    "updated_at": "2026-02-01T09:00:00+00:00",
+}
+secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo="
+event_type: Mapping[str, Any] = {
+    "name": "session.completed",
+    "schema_version": 1,
+    "description": "A session took place.",
+}
+event: Mapping[str, Any] = {
+    "id": "evt_42",
+    "type": "session.completed",
+    "schema_version": 1,
+    "aggregate": {"type": "session", "id": SESSION, "sequence": 3},
+    "occurred_at": "2026-03-31T16:32:10+00:00",
+    "data": {"session_id": SESSION},
+}
+delivery: Mapping[str, Any] = {
+    "id": DELIVERY,
+    "endpoint_id": OTHER,
+    "event_id": "evt_42",
+    "event_type": "session.completed",
+    "status": "dead",
+    "attempts": 8,
+    "next_attempt_at": None,
+    "last_status_code": 500,
+    "last_error": "The endpoint answered 500.",
+    "delivered_at": None,
+    "created_at": "2026-03-31T16:32:10+00:00",
+}
+attempt: Mapping[str, Any] = {
+    "attempt": 1,
+    "attempted_at": "2026-03-31T16:32:12+00:00",
+    "duration_ms": 27,
+    "outcome": "failed",
+    "status_code": 500,
+    "error": "The endpoint answered 500.",
 }

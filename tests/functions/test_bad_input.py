@@ -140,6 +140,8 @@ FIELDS: list[tuple[str, str, object, str]] = [
     ("PATCH", "/settings", {"delay_grace_mins": True}, "delay_grace_mins"),
     ("PATCH", "/settings", {"tutor_correction_hours": 721}, "tutor_correction_hours"),
     ("PATCH", "/settings", {"sequence_lock": 1}, "sequence_lock"),
+    ("PATCH", "/settings", {"events_kept_days": 6}, "events_kept_days"),
+    ("PATCH", "/settings", {"events_kept_days": 3_651}, "events_kept_days"),
     ("PATCH", "/settings", {"only_row": True}, "only_row"),
     ("PUT", SCHEDULE, pattern(days=[0]), "schedule_pattern.days.0"),
     ("PUT", SCHEDULE, pattern(days=[1, 8]), "schedule_pattern.days.1"),

@@ -285,8 +285,8 @@ async def test_only_health_may_be_asked_without_a_token_and_cron_takes_another(c
         for method, operation in operations.items()
         if operation["security"] != [{"Supabase": []}]
     }
-    cron = others.pop(("get", "/api/cron/complete-sessions"))
-    assert cron == [{"Cron": []}]
+    for name in ("complete-sessions", "deliver-outbox", "clean-up"):
+        assert others.pop(("get", f"/api/cron/{name}")) == [{"Cron": []}]
     assert set(others) == {("get", "/api/health")}
     assert {} in others["get", "/api/health"]
 

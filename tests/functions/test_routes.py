@@ -531,6 +531,83 @@ CASES = [
         {"p_from": "2026-02-28T19:00:00Z", "p_to": "2026-04-01T00:00:00Z", "p_tutor_id": s.TUTOR},
         s.metrics,
     ),
+    Case(
+        "GET",
+        "/webhook-endpoints",
+        None,
+        "list_webhook_endpoints",
+        {},
+        {"endpoints": [s.endpoint], "event_types": [s.event_type]},
+    ),
+    Case(
+        "POST",
+        "/webhook-endpoints",
+        {"url": s.endpoint["url"], "description": " The bookkeeping ", "event_types": ["session.completed"]},
+        "create_webhook_endpoint",
+        {
+            "p_url": s.endpoint["url"],
+            "p_description": "The bookkeeping",
+            "p_event_types": ["session.completed"],
+        },
+        {**s.endpoint, "secret": s.secret},
+        201,
+    ),
+    Case(
+        "PATCH",
+        f"/webhook-endpoints/{s.OTHER}",
+        {"description": "", "event_types": [], "is_enabled": False},
+        "update_webhook_endpoint",
+        {"p_endpoint_id": s.OTHER, "p_description": "", "p_event_types": [], "p_is_enabled": False},
+        s.endpoint,
+    ),
+    Case(
+        "DELETE",
+        f"/webhook-endpoints/{s.OTHER}",
+        None,
+        "delete_webhook_endpoint",
+        {"p_endpoint_id": s.OTHER},
+        s.endpoint,
+    ),
+    Case(
+        "POST",
+        f"/webhook-endpoints/{s.OTHER}/rotate-secret",
+        None,
+        "rotate_webhook_secret",
+        {"p_endpoint_id": s.OTHER},
+        {**s.endpoint, "secret": s.secret, "previous_valid_until": "2026-04-01T09:00:00+00:00"},
+    ),
+    Case(
+        "GET",
+        f"/webhook-endpoints/{s.OTHER}/deliveries?status=dead&limit=7&cursor=evt_42",
+        None,
+        "list_deliveries",
+        {"p_endpoint_id": s.OTHER, "p_status": "dead", "p_limit": 7, "p_after": "evt_42"},
+        {"deliveries": [s.delivery], "next": None, "has_more": False},
+    ),
+    Case(
+        "GET",
+        f"/deliveries/{s.DELIVERY}",
+        None,
+        "get_delivery",
+        {"p_delivery_id": s.DELIVERY},
+        {**s.delivery, "event": s.event, "log": [s.attempt]},
+    ),
+    Case(
+        "POST",
+        f"/deliveries/{s.DELIVERY}/replay",
+        None,
+        "replay_delivery",
+        {"p_delivery_id": s.DELIVERY},
+        {**s.delivery, "status": "pending", "next_attempt_at": "2026-03-31T16:32:10+00:00"},
+    ),
+    Case(
+        "GET",
+        "/events?after=731.42&limit=7",
+        None,
+        "list_events",
+        {"p_after": "731.42", "p_limit": 7},
+        {"events": [s.event], "next": "731.43", "has_more": True},
+    ),
 ]
 IN_TWO_TRIPS = {
     "generate_month",
@@ -540,6 +617,7 @@ IN_TWO_TRIPS = {
     "reschedule_series",
     "request_booking",
 }
+FOR_THE_SCHEDULER = {"sweep_session_statuses", "deliver_outbox", "clean_up"}
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -560,7 +638,7 @@ async def test_a_route_asks_for_a_token_before_anything_else(client: httpx.Async
 
 def test_every_route_has_a_case(app: FastAPI) -> None:
     described = {operation["operationId"] for path in app.openapi()["paths"].values() for operation in path.values()}
-    assert described - {"health"} - {"sweep_session_statuses"} == {str(case) for case in CASES} | IN_TWO_TRIPS
+    assert described - {"health"} - FOR_THE_SCHEDULER == {str(case) for case in CASES} | IN_TWO_TRIPS
 
 
 async def test_the_database_hears_the_caller_and_no_other_key(tutor: httpx.AsyncClient, rpcs: Rpcs) -> None:
@@ -829,6 +907,105 @@ async def test_a_period_that_is_none_is_named(
     response = await tutor.get("/admin/metrics", params=query)
     assert (response.status_code, rpcs.count) == (422, 0)
     assert [error["field"] for error in response.json()["errors"]] == fields
+
+
+# --- events and who is told of them -------------------------------------------------------------------
+
+
+async def test_events_are_shown_as_they_are_sent(tutor: httpx.AsyncClient, rpcs: Rpcs) -> None:
+    rpcs.answer("list_events", {"events": [s.event], "next": "731.43", "has_more": False})
+    answer = (await tutor.get("/events")).json()
+    event = {**s.event, "occurred_at": "2026-03-31T16:32:10Z"}
+    assert answer == {"events": [event], "next": "731.43", "has_more": False}
+    assert rpcs.sent("list_events") == {"p_limit": 100}
+
+
+async def test_deliveries_lead_to_the_page_behind_them(tutor: httpx.AsyncClient, rpcs: Rpcs) -> None:
+    rpcs.answer("list_deliveries", {"deliveries": [s.delivery], "next": "evt_42", "has_more": True})
+    page = (await tutor.get(f"/webhook-endpoints/{s.OTHER}/deliveries")).json()
+    assert page["next_cursor"] == "evt_42"
+    await tutor.get(f"/webhook-endpoints/{s.OTHER}/deliveries", params={"cursor": page["next_cursor"]})
+    assert rpcs.sent("list_deliveries") == {"p_endpoint_id": s.OTHER, "p_limit": 50, "p_after": "evt_42"}
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "field"),
+    [
+        ("/events", {"after": "42"}, "after"),
+        ("/events", {"after": "evt_42"}, "after"),
+        ("/events", {"after": "1.2.3"}, "after"),
+        ("/events", {"after": "9" * 19 + ".1"}, "after"),
+        ("/events", {"limit": "201"}, "limit"),
+        ("/events", {"since": "1.2"}, "since"),
+        (f"/webhook-endpoints/{s.OTHER}/deliveries", {"cursor": "42"}, "cursor"),
+        (f"/webhook-endpoints/{s.OTHER}/deliveries", {"status": "lost"}, "status"),
+        (f"/webhook-endpoints/{s.OTHER}/deliveries", {"limit": "0"}, "limit"),
+    ],
+)
+async def test_a_bad_cursor_or_filter_of_events_is_named(
+    tutor: httpx.AsyncClient, rpcs: Rpcs, path: str, query: dict[str, str], field: str
+) -> None:
+    response = await tutor.get(path, params=query)
+    assert (response.status_code, rpcs.count) == (422, 0)
+    assert [error["field"] for error in response.json()["errors"]] == [field]
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("http://93.184.216.34/hook", "https://"),
+        ("https://127.0.0.1/hook", "private network"),
+        ("https://localhost:8443/hook", "private network"),
+        ("https://2130706433/hook", "private network"),
+        ("https://[::1]/hook", "private network"),
+        ("https://[::ffff:10.0.0.1]:8443/hook", "private network"),
+        ("https://[:::]/hook", "not an address"),
+        ("https://169.254.169.254/latest", "private network"),
+        ("https://no-such-host.invalid/hook", "cannot be found"),
+        ("https://93.184.216.34:70000/hook", "port"),
+    ],
+)
+async def test_an_address_that_nothing_would_be_sent_to_is_refused_before_the_database_hears_of_it(
+    tutor: httpx.AsyncClient, rpcs: Rpcs, url: str, why: str
+) -> None:
+    for method, path in (("POST", "/webhook-endpoints"), ("PATCH", f"/webhook-endpoints/{s.OTHER}")):
+        response = await tutor.request(method, path, json={"url": url})
+        refusal = response.json()
+        assert (response.status_code, refusal["code"], refusal["field"]) == (422, "target_refused", "url")
+        assert why in refusal["detail"]
+        assert rpcs.count == 0
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "hooks.example.com",
+        "//hooks.example.com",
+        "ftp://hooks.example.com",
+        "https://",
+        "https:///hook",
+        "https://user@hooks.example.com",
+        "https://user:canary@hooks.example.com",
+        "https://hooks.example.com/#canary",
+        "https://hooks.example.com/a b",
+        "https://hooks.example.com\\@canary.example",
+        "https://[canary]/hook",
+        "https://[::1/hook",
+        "https://höoks.example.com",
+        "https://hooks.example.com/\x00",
+        "https://hooks.example.com/\n",
+        "https://hooks.example.com/" + "x" * 2000,
+        "javascript:alert(1)",
+    ],
+)
+async def test_what_is_no_plain_web_address_is_named_and_not_quoted(
+    tutor: httpx.AsyncClient, rpcs: Rpcs, url: str
+) -> None:
+    response = await tutor.post("/webhook-endpoints", json={"url": url})
+    assert (response.status_code, rpcs.count) == (422, 0)
+    assert [error["field"] for error in response.json()["errors"]] == ["url"]
+    assert "canary" not in response.text
 
 
 # --- /health ------------------------------------------------------------------------------------------

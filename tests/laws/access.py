@@ -55,6 +55,9 @@ bookings               x    -    -    -    12   3    -    5    25   13   4    * 
 holidays               x    -    -    -    *    *    -    -    *    *    *    *    *
 time_off               x    -    -    -    H    B    -    -    O    L    Z    *    *
 settings               x    -    -    -    -    -    -    -    -    -    -    *    *
+deliveries             x    -    -    -    -    -    -    -    -    -    -    *    *
+delivery_attempts      x    -    -    -    -    -    -    -    -    -    -    *    *
+webhook_endpoints      x    -    -    -    -    -    -    -    -    -    -    *    *
 audit_logs             x    -    -    -    -    -    -    -    -    -    -    *    *
 """
 
@@ -82,6 +85,9 @@ ABOUT = {
     "holidays": "null",
     "time_off": "user_id",
     "settings": "null",
+    "deliveries": "null",
+    "delivery_attempts": "null",
+    "webhook_endpoints": "null",
     "audit_logs": "null",
 }
 """Which person, request or booking a row of the table is about; null for what belongs to the house."""
@@ -223,10 +229,23 @@ once (refreshing one's own)        x    401  403  ok   ok   ok   403  ok   ok   
 get_settings                       x    401  403  403  403  403  403  403  403  403  403  ok   x
 update_settings                    x    401  403  403  403  403  403  403  403  403  403  ok   x
 get_metrics                        x    401  403  403  403  403  403  403  403  403  403  ok   x
+list_webhook_endpoints             x    401  403  403  403  403  403  403  403  403  403  ok   x
+create_webhook_endpoint            x    401  403  403  403  403  403  403  403  403  403  ok   x
+update_webhook_endpoint            x    401  403  403  403  403  403  403  403  403  403  ok   x
+rotate_webhook_secret              x    401  403  403  403  403  403  403  403  403  403  ok   x
+delete_webhook_endpoint            x    401  403  403  403  403  403  403  403  403  403  ok   x
+list_deliveries                    x    401  403  403  403  403  403  403  403  403  403  ok   x
+get_delivery                       x    401  403  403  403  403  403  403  403  403  403  ok   x
+replay_delivery                    x    401  403  403  403  403  403  403  403  403  403  ok   x
+replay_delivery (a pending one)    x    401  403  403  403  403  403  403  403  403  403  409  x
+list_events                        x    401  403  403  403  403  403  403  403  403  403  ok   x
+claim_deliveries                   x    x    x    x    x    x    x    x    x    x    x    x    ok
+settle_deliveries                  x    x    x    x    x    x    x    x    x    x    x    x    ok
+clean_up                           x    x    x    x    x    x    x    x    x    x    x    x    ok
 health                             x    401  403  403  403  403  403  403  403  403  403  ok   x
 """
 
-FOR_THE_SERVICE = {"sweep_session_statuses"}
+FOR_THE_SERVICE = {"sweep_session_statuses", "claim_deliveries", "settle_deliveries", "clean_up"}
 """Functions for the service key alone: their missing grant is what keeps people out."""
 
 
@@ -253,6 +272,9 @@ class Things:
     bookings: Mapping[str, UUID]
     offered: str
     """The fingerprint of H's free times."""
+    endpoint: UUID
+    delivered: UUID
+    pending: UUID
 
     @classmethod
     def of(cls, house: Database) -> "Things":
@@ -284,6 +306,9 @@ class Things:
             guardian=house.value("select id from public.guardians where student_user_id = %s", ENGLISH.student.id),
             holiday=house.value("select id from public.holidays"),
             time_off=house.value("select id from public.time_off where user_id = %s", ENGLISH.tutor.id),
+            endpoint=house.value("select id from public.webhook_endpoints"),
+            delivered=house.value("select id from public.deliveries where status = 'delivered' limit 1"),
+            pending=house.value("select id from public.deliveries where status = 'pending' limit 1"),
         )
 
 
@@ -491,6 +516,19 @@ DEEDS: dict[str, Callable[[Things], Arguments]] = {
     "get_settings": lambda _: {},
     "update_settings": lambda _: {"p_start_window_mins": 20},
     "get_metrics": lambda _: {"p_from": "2026-03-01T00:00Z", "p_to": "2026-04-01T00:00Z"},
+    "list_webhook_endpoints": lambda _: {},
+    "create_webhook_endpoint": lambda _: {"p_url": "https://receiver.test"},
+    "update_webhook_endpoint": lambda things: {"p_endpoint_id": things.endpoint, "p_is_enabled": False},
+    "rotate_webhook_secret": lambda things: {"p_endpoint_id": things.endpoint},
+    "delete_webhook_endpoint": lambda things: {"p_endpoint_id": things.endpoint},
+    "list_deliveries": lambda things: {"p_endpoint_id": things.endpoint},
+    "get_delivery": lambda things: {"p_delivery_id": things.delivered},
+    "replay_delivery": lambda things: {"p_delivery_id": things.delivered},
+    "replay_delivery (a pending one)": lambda things: {"p_delivery_id": things.pending},
+    "list_events": lambda _: {},
+    "claim_deliveries": lambda _: {"p_limit": 1},
+    "settle_deliveries": lambda _: {"p_results": "[]"},
+    "clean_up": lambda _: {"p_limit": 1},
     "health": lambda _: {},
 }
 """A call that makes sense, for each row of MAY; the function is its first word."""

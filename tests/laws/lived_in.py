@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from tests.database import Database
+from tests.db.dispatch import claim, endpoint, settle
 from tests.db.lessons import HOUR, booked, booking, instant, lesson
 from tests.house import (
     BILAL,
@@ -52,7 +53,7 @@ MONDAYS = {"weekday": 1, "starts_at": "00:00", "ends_at": "24:00"}
 
 
 def live_in(house: Database) -> None:
-    """Fill the seeded house: sessions, credits, moves, days off, a chess match of W's (c), an open request (a)."""
+    """Fill the seeded house: sessions, credits, moves, days off, a webhook, W's chess (c), an open request (a)."""
     house.call(
         NADIA,
         "create_person",
@@ -84,6 +85,7 @@ def live_in(house: Database) -> None:
         generate(house, match.id, match.package_id)
     generate(house, UUID(chess["id"]), chess_package)
 
+    endpoint(house)
     house.set_clock(MIDWAY)
     first = "select distinct on (package_id) id from public.sessions order by package_id, sequence_number"
     for (session_id,) in house.rows(first):
@@ -118,6 +120,7 @@ def live_in(house: Database) -> None:
             p_ends_on="2026-06-02",
         )
     book(house)
+    settle(house, claim(house)[0])
     house.call(NADIA, "update_person", p_person_id=OLIVER.id, p_roles=["student", "tutor"])
     house.call(NADIA, "update_person", p_person_id=MARCUS.id, p_is_active=False)
     house.call(NADIA, "update_person", p_person_id=wanda_id, p_roles=[])

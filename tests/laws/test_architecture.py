@@ -10,13 +10,15 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LIB = sorted((ROOT / "lib").rglob("*.py"))
+ADAPTERS = sorted((ROOT / "lib" / "adapters").glob("*.py"))
 FUNCTIONS = sorted((ROOT / "functions").rglob("*.py"))
 OURS = [*LIB, *FUNCTIONS]
 
 PURE = {"answers", "cursors", "deadlines", "errors", "fields", "recurrence", "slots", "zones"}
 """Values in, values out, and the clock handed in. ``answers`` and ``fields`` are shapes that domain modules share."""
-FOUNDATION = PURE | {"auth", "config", "database", "web"}
-DOMAIN = {path.stem for path in LIB} - FOUNDATION - {"__init__"}
+FOUNDATION = PURE | {"auth", "config", "database", "targets", "web"}
+"""``targets`` is the guard in front of every address that somebody entered."""
+DOMAIN = {path.stem for path in LIB if path not in ADAPTERS} - FOUNDATION - {"__init__"}
 PURE_MAY_IMPORT = {"pendulum", "pydantic", "tzdata"}
 PURE_MAY_NOT_IMPORT = {
     "asyncio",
@@ -54,7 +56,7 @@ def of_lib(path: Path) -> set[str]:
 
 
 def named(paths: list[Path], names: set[str]) -> list[Path]:
-    found = [path for path in paths if path.stem in names]
+    found = [path for path in paths if path.stem in names and path not in ADAPTERS]
     assert found, f"none of {sorted(names)} exists"
     return found
 
@@ -81,7 +83,21 @@ def test_a_domain_module_imports_no_other_one(path: Path) -> None:
 def test_a_domain_module_knows_the_database_and_nothing_of_http(path: Path) -> None:
     assert "database" in of_lib(path)
     assert not of_lib(path) & {"auth", "config", "web"}
-    assert not {name.split(".")[0] for name in imports(path)} & {"fastapi", "httpx", "starlette"}
+    assert not {name.split(".")[0] for name in imports(path)} & {"fastapi", "httpcore", "httpx", "starlette"}
+
+
+@pytest.mark.parametrize("path", ADAPTERS, ids=label)
+def test_an_adapter_knows_its_service_and_neither_the_database_nor_the_domain(path: Path) -> None:
+    assert of_lib(path) <= PURE | {"targets"}
+    assert not {name for name in imports(path) if name.startswith("lib.adapters.")} - {"lib.adapters.Sent"}
+    assert not {name.split(".")[0] for name in imports(path)} & {"fastapi", "starlette"}
+
+
+@pytest.mark.parametrize("path", [path for path in ADAPTERS if path.stem != "__init__"], ids=label)
+def test_an_adapter_is_used_by_one_domain_module(path: Path) -> None:
+    users = [each for each in OURS if f"lib.adapters.{path.stem}" in imports(each)]
+    assert len(users) == 1
+    assert set(users) <= set(named(LIB, DOMAIN))
 
 
 @pytest.mark.parametrize("path", named(LIB, FOUNDATION), ids=label)

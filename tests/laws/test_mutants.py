@@ -336,6 +336,8 @@ GUARDS: list[tuple[str, str, str]] = [
     ("series_inputs", "if v_moving = '{}' then", "if false then"),
     ("reschedule_series", "if p_fingerprint is distinct from", "if false and p_fingerprint is distinct from"),
     ("reschedule_series", "if jsonb_typeof(p_moves) is distinct from 'array' or", "if false and"),
+    # Sending again.
+    ("replay_delivery", "v_delivery.status = 'pending' or ", ""),
 ]
 """Private function, a guard in its source, and what stands there instead."""
 

@@ -7,8 +7,10 @@ from pathlib import Path
 from tests.database import Database
 
 LIB = Path(__file__).parents[2] / "lib"
-WITHOUT_A_KEY = {"once", "generate_month", "sweep_session_statuses"}
-"""What carries the key itself, the run that repeats harmlessly, and the clock, which nobody asks twice."""
+WITHOUT_A_KEY = {
+    "once", "generate_month", "sweep_session_statuses", "claim_deliveries", "settle_deliveries", "clean_up",
+}  # fmt: skip
+"""What carries the key itself, the run that repeats harmlessly, and what the scheduler asks for."""
 STRAIGHT = WITHOUT_A_KEY | {"import_house"}
 """An import of nothing, dry, asks whether the caller may."""
 

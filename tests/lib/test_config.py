@@ -24,6 +24,7 @@ def test_two_variables_are_enough_and_the_rest_follows() -> None:
     assert settings.supabase_jwt_issuer == "https://abc.supabase.co/auth/v1"
     assert settings.supabase_timeout_seconds == 10
     assert settings.allowed_origins == ()
+    assert settings.allow_private_webhooks is False
     assert settings.supabase_jwt_secret is settings.supabase_secret_key is settings.cron_secret is None
 
 
@@ -60,6 +61,7 @@ def test_what_is_missing_is_named_all_at_once(monkeypatch: pytest.MonkeyPatch) -
         ("SUPABASE_JWT_SECRET", "short-canary"),
         ("SUPABASE_TIMEOUT_SECONDS", "0"),
         ("SUPABASE_TIMEOUT_SECONDS", "soon"),
+        ("ALLOW_PRIVATE_WEBHOOKS", "canary"),
         ("ALLOWED_ORIGINS", "*"),
         ("ALLOWED_ORIGINS", "https://*.example.com"),
         ("ALLOWED_ORIGINS", "https://app.example.com/"),

@@ -107,6 +107,8 @@ def ids_of(house: Database) -> Ids:
         "time_off_id": things.time_off,
         "reschedule_request_id": things.wishes["H"],
         "cancellation_request_id": things.cancellations["H"],
+        "endpoint_id": things.endpoint,
+        "delivery_id": things.delivered,
     }
     return {name: str(value) for name, value in known.items()}
 

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.live
 PATTERN = {"timezone": "Europe/London", "days": [1], "time": "09:00"}
 BOOKING = {"listing_id": str(EXAM_CLINIC.id), "start_utc": "2026-03-03T10:00:00Z"}
 HOURS: dict[str, Any] = {"timezone": "UTC", "hours": [{"weekday": 1, "starts_at": "10:00", "ends_at": "24:00"}]}
+HOOK = "http://127.0.0.1:9/hook"
 DURING_THE_FIRST = "2026-03-03T17:30:00+00:00"
 """In the middle of the first English lesson."""
 AFTER_THE_FIRST = "2026-03-03T18:00:00+00:00"
@@ -140,6 +141,15 @@ def _decision(
     return write
 
 
+def _webhook(method: str, action: str = "", **body: Any) -> Callable[[ServedHouse], Write]:
+    def write(house: ServedHouse) -> Write:
+        made = house.sign_in(NADIA).post("/webhook-endpoints", json={"url": HOOK})
+        path = f"/webhook-endpoints/{made.json()['id']}{action}"
+        return Write(method, path, body or None, {"description": "another"} if body else None)
+
+    return write
+
+
 _another_time = _wish("request-reschedule", proposed_starts_utc=["2026-03-05T19:00:00Z"])
 _no_lesson = _wish("request-cancel")
 
@@ -148,6 +158,12 @@ def _series(house: ServedHouse) -> Write:
     english_sessions(house)
     body = {"scope": "all", "schedule_pattern": PATTERN}
     return Write("POST", f"/matches/{ENGLISH.id}/reschedule", body, body | {"reason": "another"})
+def _delivered(house: ServedHouse) -> Write:
+    """What was given up, because nobody listens there any more."""
+    assert house.sign_in(NADIA).post("/webhook-endpoints", json={"url": HOOK}).status_code == 201
+    english_sessions(house)
+    house.database.run("update public.deliveries set status = 'dead'")
+    return Write("POST", f"/deliveries/{one(house, 'select id from public.deliveries limit 1')}/replay", None, None)
 
 
 def _ended(house: ServedHouse) -> Write:
@@ -272,6 +288,11 @@ WRITES: dict[str, Callable[[ServedHouse], Write]] = {
     "approve_cancellation": _decision(_no_lesson, "cancellation-requests", "approve", NADIA),
     "reject_cancellation": _decision(_no_lesson, "cancellation-requests", "reject", NADIA),
     "withdraw_cancellation": _decision(_no_lesson, "cancellation-requests", "withdraw", OLIVER),
+    "create_webhook_endpoint": _post("/webhook-endpoints", {"url": HOOK}, description="another"),
+    "update_webhook_endpoint": _webhook("PATCH", description="The bookkeeping"),
+    "delete_webhook_endpoint": _webhook("DELETE"),
+    "rotate_webhook_secret": _webhook("POST", "/rotate-secret"),
+    "replay_delivery": _delivered,
     "update_settings": lambda _: Write("PATCH", "/settings", {"start_window_mins": 20}, {"start_window_mins": 30}),
 }
 

@@ -12,6 +12,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from tests.database import Database, Refused
+from tests.db.dispatch import claim, endpoint, happen, result, settle
 from tests.db.lessons import instant, lesson
 from tests.house import (
     ENGLISH,
@@ -239,6 +240,8 @@ PAUSES = (
     "sessions",
     "packages",
     "credit_ledger",
+    "webhook_endpoints",
+    "deliveries",
 )
 
 # An action that sets lk.pause waits here, after it has written to the table and before any other trigger.
@@ -291,6 +294,12 @@ class Held:
             last_night,
         )
         lesson(house, ENGLISH, instant("2026-03-10 21:30"), status="in_progress")
+        hook = endpoint(house)
+        for _ in range(3):
+            happen(house)
+        delivered, *leased = claim(house)
+        settle(house, delivered)
+        results = [result(leased[0], "gone"), result(leased[1])]
         third = self.sessions[2]["id"]
         # Two students who want the time of the extra session below, and one of them another.
         clinic = {"p_listing_id": EXAM_CLINIC.id}
@@ -335,6 +344,12 @@ class Held:
             ),
             "change a listing": self._call("update_listing", p_listing_id=EXAM_CLINIC.id, p_title="Essays"),
             "set the hours": self._call("set_availability", p_timezone="UTC", p_hours="[]", p_tutor_id=HARRIET.id),
+            "report what was sent": lambda db: db.call("service_role", "settle_deliveries", p_results=results),
+            "send something": lambda db: db.call("service_role", "claim_deliveries"),
+            "forget what is old": lambda db: db.call("service_role", "clean_up"),
+            "change the webhook": self._call("update_webhook_endpoint", p_endpoint_id=hook, p_is_enabled=False),
+            "delete the webhook": self._call("delete_webhook_endpoint", p_endpoint_id=hook),
+            "replay a message": self._call("replay_delivery", p_delivery_id=delivered["delivery_id"]),
             "change a policy": self._call("update_settings", p_start_window_mins=20),
             "raise the tier": self._call("update_package", p_package_id=ENGLISH.package_id, p_tier_sessions=20),
             "change the link": self._call("update_match", p_match_id=ENGLISH.id, p_meet_link=""),

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from tests.database import Database, Refused, clone
+from tests.db.dispatch import claim, endpoint, happen, result, settle
 from tests.house import (
     ENGLISH,
     EXAM_CLINIC,
@@ -39,7 +40,10 @@ FREE = "2026-03-21T07:00:00Z"
 """A time at which Harriet, Oliver and Zara have no lesson."""
 PATTERN = {"timezone": "Europe/London", "days": [2, 4], "time": "17:00", "duration_mins": 45}
 SUNDAYS = {"weekday": 7, "starts_at": "09:00", "ends_at": "10:00"}
-WITHOUT_A_LOCK_TO_MEET = {"create_holiday", "create_person (new)", "sweep_session_statuses", "update_settings"}
+WITHOUT_A_LOCK_TO_MEET = {
+    "create_holiday", "create_person (new)", "create_webhook_endpoint", "sweep_session_statuses", "claim_deliveries",
+    "clean_up", "update_settings",
+}  # fmt: skip
 """What inserts rows that nothing refers to yet, passes over what others hold, or changes a row of its own."""
 
 
@@ -61,6 +65,10 @@ class House(NamedTuple):
     """On the exam clinic: O's and Z's, both for the time of the extra session that could be added."""
     offered: str
     """The fingerprint of the exam clinic's free times."""
+    endpoint: UUID
+    delivered: UUID
+    leased: tuple[dict[str, Any], ...]
+    """Two deliveries that a dispatcher has."""
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +110,11 @@ def _lived_in(db: Database, url: str) -> House:
     drafts = [
         db.call(who, "request_booking", p_start_utc=FREE, p_fingerprint=offered, **clinic) for who in (OLIVER, ZARA)
     ]
+    hook = endpoint(db)
+    for _ in range(3):
+        happen(db)
+    delivered, *leased = claim(db)
+    settle(db, delivered)
     return House(
         url=url,
         drafts=(UUID(drafts[0]["booking"]["id"]), UUID(drafts[1]["booking"]["id"])),
@@ -113,6 +126,9 @@ def _lived_in(db: Database, url: str) -> House:
         guardian=db.value("select id from public.guardians where student_user_id = %s", OLIVER.id),
         holiday=db.value("select id from public.holidays limit 1"),
         time_off=UUID(time_off["time_off"]["id"]),
+        endpoint=hook,
+        delivered=UUID(delivered["delivery_id"]),
+        leased=tuple(leased),
     )
 
 
@@ -171,6 +187,10 @@ def deeds(house: House) -> dict[str, Deed]:
             packages=[{"student_email": email, "subject": subject} | dates for email, subject in sold][::order],
             dry_run=False,
         )
+
+    def settled(outcome: str, order: int) -> Deed:
+        results = [result(each, outcome) for each in house.leased]
+        return call("settle_deliveries", "service_role", results=results[::order])
 
     def status(session_id: UUID, status: str, who: Person = NADIA, **more: object) -> Deed:
         return call("tutor_update_session", who, session_id=session_id, status=status, **more)
@@ -270,6 +290,15 @@ def deeds(house: House) -> dict[str, Deed]:
         "accept_booking (the other)": call("accept_booking", booking_id=house.drafts[1]),
         "decline_booking": call("decline_booking", HARRIET, booking_id=house.drafts[0]),
         "cancel_booking": call("cancel_booking", OLIVER, booking_id=house.drafts[0]),
+        "create_webhook_endpoint": call("create_webhook_endpoint", url="https://receiver.test"),
+        "update_webhook_endpoint": call("update_webhook_endpoint", endpoint_id=house.endpoint, is_enabled=False),
+        "rotate_webhook_secret": call("rotate_webhook_secret", endpoint_id=house.endpoint),
+        "delete_webhook_endpoint": call("delete_webhook_endpoint", endpoint_id=house.endpoint),
+        "replay_delivery": call("replay_delivery", delivery_id=house.delivered),
+        "claim_deliveries": call("claim_deliveries", "service_role"),
+        "settle_deliveries (one way)": settled("gone", 1),
+        "settle_deliveries (the other)": settled("delivered", -1),
+        "clean_up": call("clean_up", "service_role"),
         "move_session_to_package (there)": call(
             "move_session_to_package", session_id=done, package_id=house.beside, reason="mixed up"
         ),
@@ -315,6 +344,13 @@ def gates(house: House) -> list[Gate]:
         (
             "select from public.packages where id = %s for update",
             [ENGLISH.package_id, house.beside, *house.empty.values()],
+        ),
+        # Nobody takes more of it; whoever writes an event refers to it and must never wait for it.
+        ("select from private.subscriptions where id = %s for no key update", [house.endpoint]),
+        ("select from public.webhook_endpoints where id = %s for update", [house.endpoint]),
+        (
+            "select from public.deliveries where id = %s for update",
+            [house.delivered, *(each["delivery_id"] for each in house.leased)],
         ),
         (
             "select pg_advisory_xact_lock(hashtextextended(%s, 0))",
