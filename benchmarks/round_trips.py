@@ -110,12 +110,20 @@ def _fill(database: psycopg.Connection[Any]) -> None:
     """Many sessions of other people, as bookings that are over."""
     database.execute(
         """
+        with made as (
+          insert into public.bookings (listing_id, tutor_user_id, student_user_id, starts_at, ends_at,
+                                       status, decided_by_role, decided_at)
+          select l.id, l.tutor_user_id, 'c0000000-0000-4000-8000-000000000002',
+                 timestamptz '2020-01-01 00:00+00' + n * interval '30 minutes',
+                 timestamptz '2020-01-01 00:30+00' + n * interval '30 minutes',
+                 'accepted', 'tutor', timestamptz '2020-01-01 00:00+00'
+            from public.listings l, generate_series(1, %s) as n
+           where l.id = '60000000-0000-4000-8000-000000000001'
+          returning *
+        )
         insert into public.sessions (booking_id, tutor_user_id, student_user_id,
                                      scheduled_start_utc, scheduled_end_utc, status)
-        select gen_random_uuid(), 'b0000000-0000-4000-8000-000000000002', 'c0000000-0000-4000-8000-000000000002',
-               timestamptz '2020-01-01 00:00+00' + n * interval '30 minutes',
-               timestamptz '2020-01-01 00:30+00' + n * interval '30 minutes', 'done'
-          from generate_series(1, %s) as n
+        select id, tutor_user_id, student_user_id, starts_at, ends_at, 'done' from made
         """,
         [MANY_SESSIONS],
     )
