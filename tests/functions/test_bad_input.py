@@ -19,7 +19,12 @@ MOVE = f"/sessions/{s.SESSION}"
 SERIES = f"/matches/{s.MATCH}/reschedule"
 SCHEDULE = f"/matches/{s.MATCH}/schedule"
 EXTRA = f"/matches/{s.MATCH}/sessions/extra"
+HOOKS = "/webhook-endpoints"
 CANARY = "canary"
+
+
+def hook(**more: object) -> dict[str, Any]:
+    return {"url": s.endpoint["url"], **more}
 
 
 def pattern(**changed: object) -> dict[str, Any]:
@@ -143,6 +148,17 @@ FIELDS: list[tuple[str, str, object, str]] = [
     ("PATCH", "/settings", {"events_kept_days": 6}, "events_kept_days"),
     ("PATCH", "/settings", {"events_kept_days": 3_651}, "events_kept_days"),
     ("PATCH", "/settings", {"only_row": True}, "only_row"),
+    ("POST", HOOKS, {}, "url"),
+    ("POST", HOOKS, {"url": f"{CANARY}://x"}, "url"),
+    ("POST", HOOKS, hook(secret="whsec_x"), "secret"),
+    ("POST", HOOKS, hook(description="x" * 201), "description"),
+    ("POST", HOOKS, hook(description="a\nb"), "description"),
+    ("POST", HOOKS, hook(event_types="session.completed"), "event_types"),
+    ("POST", HOOKS, hook(event_types=[CANARY]), "event_types.0"),
+    ("POST", HOOKS, hook(event_types=["session.completed\n"]), "event_types.0"),
+    ("POST", HOOKS, hook(event_types=["session.completed"] * 2), "event_types"),
+    ("PATCH", f"{HOOKS}/{s.OTHER}", {"is_enabled": 1}, "is_enabled"),
+    ("PATCH", f"{HOOKS}/{s.OTHER}", {"disabled_reason": "gone"}, "disabled_reason"),
     ("PUT", SCHEDULE, pattern(days=[0]), "schedule_pattern.days.0"),
     ("PUT", SCHEDULE, pattern(days=[1, 8]), "schedule_pattern.days.1"),
     ("PUT", SCHEDULE, pattern(days=[2, 2]), "schedule_pattern.days"),
