@@ -13,6 +13,13 @@
 -- the fingerprint), because local times become instants in Python alone; all are checked before any is moved.
 -- Cancelling is left to the next chapter.
 
+create function private.is_lesson_time(p_start_utc timestamptz) returns boolean
+language sql immutable
+set search_path = '' set timezone = 'UTC'
+return coalesce(p_start_utc >= timestamptz '2000-01-01 00:00+00' and p_start_utc < timestamptz '2101-01-01 00:00+00', false);
+comment on function private.is_lesson_time(timestamptz) is
+  'Whether a session may begin then at all; false of null and infinity. A time that passes leaves room for its length.';
+
 create function private.move_step(
   p_session_id uuid, p_start_utc timestamptz, p_caller_id uuid, p_role public.actor_role, p_reason text,
   p_expected_version integer default null
@@ -23,8 +30,8 @@ as $$
 declare
   v_session public.sessions;
 begin
-  if p_start_utc is null or not isfinite(p_start_utc) then
-    perform private.refuse(422, 'invalid', 'start_utc must be a time.', '{"field": "start_utc"}');
+  if not private.is_lesson_time(p_start_utc) then
+    perform private.refuse(422, 'invalid', 'start_utc must lie between the years 2000 and 2100.', '{"field": "start_utc"}');
   end if;
   select * into v_session from public.sessions where id = p_session_id;
   perform private.lock_people(v_session.tutor_user_id, v_session.student_user_id);
@@ -53,7 +60,7 @@ exception
   when exclusion_violation then
     perform private.refuse_slot_taken(v_session, p_start_utc, p_role);
   when check_violation then
-    perform private.refuse(422, 'invalid', 'start_utc must lie between the years 2000 and 2100.', '{"field": "start_utc"}');
+    perform private.refuse(422, 'invalid', 'reason must have at most 1000 characters.', '{"field": "reason"}');
 end;
 $$;
 comment on function private.move_step(uuid, timestamptz, uuid, public.actor_role, text, integer) is
@@ -236,7 +243,8 @@ begin
   perform private.refuse_if(private.step_refusal(
     v_session, 'scheduled', v_role, p_reason, p_at_new_time => true, p_is_wish => true));
   if cardinality(v_proposed) > 3
-     or cardinality(v_proposed) <> (select count(distinct proposed) from unnest(v_proposed) as proposed where isfinite(proposed)) then
+     or cardinality(v_proposed) <> (
+       select count(distinct proposed) from unnest(v_proposed) as proposed where private.is_lesson_time(proposed)) then
     perform private.refuse(422, 'invalid', 'Propose up to three different times.', '{"field": "proposed_starts_utc"}');
   end if;
   if exists (select from unnest(v_proposed) as proposed where proposed < private.now()) then
@@ -539,7 +547,8 @@ begin
     select array_agg((move.value ->> 'start_utc')::timestamptz order by move.position)
       into v_starts
       from jsonb_array_elements(p_moves) with ordinality as move (value, position)
-     where p_moving[move.position::integer] = (move.value ->> 'session_id')::uuid and isfinite((move.value ->> 'start_utc')::timestamptz);
+     where p_moving[move.position::integer] = (move.value ->> 'session_id')::uuid
+       and private.is_lesson_time((move.value ->> 'start_utc')::timestamptz);
   exception when data_exception then
     v_starts := null;
   end;
@@ -615,11 +624,12 @@ begin
                            jsonb_build_object('conflicts', v_conflicts));
   end if;
   -- Old and new times both rise, so those that go later move from the last, those that go earlier from the first:
-  -- no session is put where one of the series still stands.
+  -- no session is put where one of the series still stands. Parked ones stand nowhere and go last.
   for v_id in
     select m.id from unnest(v_moving, v_starts) as m (id, start_utc) join public.sessions s using (id)
      where m.start_utc <> s.scheduled_start_utc or s.status <> 'scheduled'
-     order by case when m.start_utc > s.scheduled_start_utc then - extract(epoch from m.start_utc)
+     order by s.status = 'rescheduled',
+              case when m.start_utc > s.scheduled_start_utc then - extract(epoch from m.start_utc)
                    else extract(epoch from m.start_utc) end
   loop
     perform private.move_step(v_id, v_starts[array_position(v_moving, v_id)], v_caller_id, 'admin', p_reason);

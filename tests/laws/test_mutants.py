@@ -249,7 +249,7 @@ GUARDS: list[tuple[str, str, str]] = [
     ("step_refusal", "p_role = 'tutor' and private.is_live(p_session.status)", "private.is_live(p_session.status)"),
     ("sequence_refusal", "and s.status in ('scheduled', 'in_progress')", ""),
     # Another time: this role, this version, legal, to come.
-    ("move_step", "if p_start_utc is null or not isfinite(p_start_utc) then", "if false then"),
+    ("move_step", "if not private.is_lesson_time(p_start_utc) then", "if false then"),
     (
         "move_step",
         "if v_session.status = 'scheduled' and v_session.scheduled_start_utc = p_start_utc then",
@@ -317,11 +317,7 @@ GUARDS: list[tuple[str, str, str]] = [
     ),
     ("lock_cancellation_request", " or private.has_role(p_caller_id, 'admin')", ""),
     ("approve_cancellation", "if v_request.status not in ('pending', 'call_requested') then", "if false then"),
-    (
-        "approve_cancellation",
-        "perform private.take_step(v_request.session_id, 'cancelled', v_caller_id, 'admin', p_reason => v_request.reason);",
-        "null;",
-    ),
+    ("approve_cancellation", "v_request.session_id, 'cancelled',", "v_request.session_id, 'scheduled',"),
     ("reject_cancellation", "if v_request.status not in ('pending', 'call_requested') then", "if false then"),
     ("withdraw_cancellation", "if v_request.requested_by_user_id <> v_caller_id then", "if false then"),
     ("withdraw_cancellation", "if v_request.status not in ('pending', 'call_requested') then", "if false then"),
