@@ -32,6 +32,7 @@ create table public.cancellation_requests (
 );
 comment on table public.cancellation_requests is 'Wishes of tutors and students to cancel a session.';
 comment on column public.cancellation_requests.requested_by_role is 'On which side of the session they are.';
+comment on column public.cancellation_requests.decided_at is 'When it was decided, or lapsed; empty while it is open.';
 comment on column public.cancellation_requests.decided_by_user_id is 'Who decided; empty when it lapsed.';
 comment on column public.cancellation_requests.decision_reason is 'What the admin says about it.';
 create unique index cancellation_requests_one_open on public.cancellation_requests (session_id)
