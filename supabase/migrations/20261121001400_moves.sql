@@ -342,7 +342,7 @@ create function private.refuse_decided(p_status text) returns void
 language sql
 set search_path = '' set timezone = 'UTC'
 return private.refuse(409, 'already_decided', format('The request is %s already.', replace(p_status, '_', ' ')),
-                      jsonb_build_object('status', p_status));
+                      jsonb_build_object('decided_as', p_status));
 
 create function private.accept_reschedule_request(p_request_id uuid, p_start_utc timestamptz, p_reason text) returns jsonb
 language plpgsql security definer
