@@ -121,6 +121,8 @@ create table public.reschedule_requests (
 comment on table public.reschedule_requests is 'Wishes of tutors and students for another time; an admin decides.';
 comment on column public.reschedule_requests.proposed_starts_utc is 'Up to three starts that would suit; none: any time.';
 comment on column public.reschedule_requests.requested_by_role is 'On which side of the session they are.';
+comment on column public.reschedule_requests.accepted_start_utc is 'The time it was moved to, once accepted.';
+comment on column public.reschedule_requests.decided_at is 'When it was decided, or lapsed; empty while it is pending.';
 comment on column public.reschedule_requests.decided_by_user_id is 'Who decided; empty when it lapsed.';
 comment on column public.reschedule_requests.decision_reason is 'What the admin says about it.';
 create unique index reschedule_requests_one_pending on public.reschedule_requests (session_id, requested_by_user_id)
@@ -222,7 +224,7 @@ as $$
     from public.reschedule_requests r where r.id = p_request_id
 $$;
 
-create function private.request_reschedule(p_session_id uuid, p_proposed_starts_utc timestamptz[], p_reason text) returns jsonb
+create function private.request_reschedule(p_session_id uuid, p_reason text, p_proposed_starts_utc timestamptz[]) returns jsonb
 language plpgsql security definer
 set search_path = '' set timezone = 'UTC'
 as $$
@@ -270,11 +272,11 @@ $$;
 create function public.request_reschedule(p_session_id uuid, p_reason text, p_proposed_starts_utc timestamptz[] default null) returns jsonb
 language sql volatile security invoker
 set search_path = '' set timezone = 'UTC'
-return private.request_reschedule(p_session_id, p_proposed_starts_utc, p_reason);
+return private.request_reschedule(p_session_id, p_reason, p_proposed_starts_utc);
 comment on function public.request_reschedule(uuid, text, timestamptz[]) is
   'Its tutor or student asks for another time, with up to three that would suit; a new wish takes the place of their last one. Refuses: 401, 403 not_allowed, 404, 409 illegal_transition, 422 reason_required, start_in_past, invalid, 429 too_many_requests.';
 grant execute on function
-  private.request_reschedule(uuid, timestamptz[], text), public.request_reschedule(uuid, text, timestamptz[]) to authenticated;
+  private.request_reschedule(uuid, text, timestamptz[]), public.request_reschedule(uuid, text, timestamptz[]) to authenticated;
 
 create function private.list_reschedule_requests(
   p_status public.reschedule_status, p_session_id uuid, p_after_created timestamptz, p_after_id uuid, p_limit integer
@@ -346,7 +348,7 @@ create function private.refuse_decided(p_status text) returns void
 language sql
 set search_path = '' set timezone = 'UTC'
 return private.refuse(409, 'already_decided', format('The request is %s already.', replace(p_status, '_', ' ')),
-                      jsonb_build_object('status', p_status));
+                      jsonb_build_object('decided_as', p_status));
 
 create function private.accept_reschedule_request(p_request_id uuid, p_start_utc timestamptz, p_reason text) returns jsonb
 language plpgsql security definer

@@ -32,6 +32,7 @@ create table public.cancellation_requests (
 );
 comment on table public.cancellation_requests is 'Wishes of tutors and students to cancel a session.';
 comment on column public.cancellation_requests.requested_by_role is 'On which side of the session they are.';
+comment on column public.cancellation_requests.decided_at is 'When it was decided, or lapsed; empty while it is open.';
 comment on column public.cancellation_requests.decided_by_user_id is 'Who decided; empty when it lapsed.';
 comment on column public.cancellation_requests.decision_reason is 'What the admin says about it.';
 create unique index cancellation_requests_one_open on public.cancellation_requests (session_id)
@@ -49,7 +50,10 @@ create trigger cancellation_requests_stay before delete or truncate on public.ca
 insert into private.event_types (name, description) values
   ('cancellation.requested', 'A tutor or student asks to cancel the session.'),
   ('cancellation.approved', 'An admin has cancelled the session as was asked.'),
+  ('cancellation.auto_approved', 'Nobody answered in time, and the session is cancelled.'),
   ('cancellation.rejected', 'An admin keeps the session.'),
+  ('cancellation.reschedule_requested', 'Whoever was asked would rather have another time.'),
+  ('cancellation.call_requested', 'Whoever was asked would like a call; an admin decides.'),
   ('cancellation.withdrawn', 'Who asked to cancel has taken the wish back.'),
   ('cancellation.lapsed', 'The session changed before anybody decided about cancelling.');
 create trigger cancellation_requests_record after insert or update on public.cancellation_requests

@@ -251,7 +251,7 @@ def test_a_decision_is_made_once(db: Database, how: str, who: Person, status: st
             with pytest.raises(Refused) as refused:
                 decide(db, by, other, wish)
             assert (refused.value.status, refused.value.code) == (409, "already_decided")
-            assert refused.value.extra == {"status": status}
+            assert refused.value.extra == {"decided_as": status}
     assert (status_of(db, wish), events(db, session_id)) == (status, told)
     assert column(db, session_id, "status") == ("cancelled" if how == "approve" else "scheduled")
 

@@ -393,7 +393,7 @@ def test_accepting_moves_the_session_and_ends_the_other_wishes(db: Database) -> 
         assert decide(db, NADIA, "accept", wish, **again)["changed"] is False
     with pytest.raises(Refused) as refused:
         decide(db, NADIA, "accept", wish, start_utc=THEN)
-    assert (refused.value.code, refused.value.extra) == ("already_decided", {"status": "accepted"})
+    assert (refused.value.code, refused.value.extra) == ("already_decided", {"decided_as": "accepted"})
 
 
 def test_which_time_is_accepted(db: Database) -> None:
@@ -432,7 +432,7 @@ def test_a_decision_is_made_once(db: Database, how: str, who: Person, status: st
         if other != how:
             with pytest.raises(Refused) as refused:
                 decide(db, by, other, wish)
-            assert (refused.value.code, refused.value.extra) == ("already_decided", {"status": status})
+            assert (refused.value.code, refused.value.extra) == ("already_decided", {"decided_as": status})
     assert times(db, session_id) == (START, END)
     assert events(db, session_id) == ["reschedule.requested", f"reschedule.{status}"]
 

@@ -17,9 +17,10 @@ DOMAIN = ROOT / "docs" / "domain.md"
 MIGRATIONS = sorted((ROOT / "supabase" / "migrations").glob("*.sql"))
 LIB = sorted((ROOT / "lib").glob("*.py"))
 
-A_CALL = re.compile(r"\bprivate\.refuse\(")
-A_PLAIN_CALL = re.compile(r"\bprivate\.refuse\(\s*(\d{3}),\s*'([a-z_]+)'")
-A_DECLARATION = re.compile(r"\b(?:create (?:or replace )?|on )function private\.refuse\(")
+# A refusal is uttered (`refuse`), or only answered (`refusal`) and uttered later, by `refuse_if`.
+A_CALL = re.compile(r"\bprivate\.refus(?:e|al)\((?!\(p_refusal )")
+A_PLAIN_CALL = re.compile(r"\bprivate\.refus(?:e|al)\(\s*(\d{3}),\s*'([a-z_]+)'")
+A_DECLARATION = re.compile(r"\b(?:create (?:or replace )?|on )function private\.refus(?:e|al)\(")
 AN_ERROR_ROW = re.compile(r"^\| `([a-z_]+)` \| (\d{3}) \|", re.MULTILINE)
 A_ROUTE_ROW = re.compile(r"^\| `([A-Z]+) (/api/\S*)` \|", re.MULTILINE)
 

@@ -128,7 +128,7 @@ def _wish(action: str, **body: Any) -> Callable[[ServedHouse], Write]:
     )
 
 
-def _decision(
+def _turn(
     wish: Callable[[ServedHouse], Write], kind: str, decision: str, who: Person
 ) -> Callable[[ServedHouse], Write]:
     def write(house: ServedHouse) -> Write:
@@ -280,14 +280,14 @@ WRITES: dict[str, Callable[[ServedHouse], Write]] = {
     "cancel_session": _cancelled,
     "cancel_session_by_delete": _deleted,
     "request_reschedule": _another_time,
-    "accept_reschedule_request": _decision(_another_time, "reschedule-requests", "accept", NADIA),
-    "reject_reschedule_request": _decision(_another_time, "reschedule-requests", "reject", NADIA),
-    "withdraw_reschedule_request": _decision(_another_time, "reschedule-requests", "withdraw", OLIVER),
+    "accept_reschedule_request": _turn(_another_time, "reschedule-requests", "accept", NADIA),
+    "reject_reschedule_request": _turn(_another_time, "reschedule-requests", "reject", NADIA),
+    "withdraw_reschedule_request": _turn(_another_time, "reschedule-requests", "withdraw", OLIVER),
     "reschedule_series": _series,
     "request_cancellation": _no_lesson,
-    "approve_cancellation": _decision(_no_lesson, "cancellation-requests", "approve", NADIA),
-    "reject_cancellation": _decision(_no_lesson, "cancellation-requests", "reject", NADIA),
-    "withdraw_cancellation": _decision(_no_lesson, "cancellation-requests", "withdraw", OLIVER),
+    "approve_cancellation": _turn(_no_lesson, "cancellation-requests", "approve", NADIA),
+    "reject_cancellation": _turn(_no_lesson, "cancellation-requests", "reject", NADIA),
+    "withdraw_cancellation": _turn(_no_lesson, "cancellation-requests", "withdraw", OLIVER),
     "create_webhook_endpoint": _post("/webhook-endpoints", {"url": HOOK}, description="another"),
     "update_webhook_endpoint": _webhook("PATCH", description="The bookkeeping"),
     "delete_webhook_endpoint": _webhook("DELETE"),

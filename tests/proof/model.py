@@ -1,8 +1,8 @@
 """The house in plain Python: what `docs/domain.md` says of sessions, credits, wishes and the clock, without a database.
 
-Written from the law and not from the SQL, so that the two may disagree; `test_model.py` lives in both and compares. A
-method has the name and the arguments of its function; it returns whether anything changed (`generate_sessions`: how many
-were made), or raises `No`. A method that raises may have begun to change the house: whoever asks asks a copy.
+Written from the law and not from the SQL, so that the two may disagree; `test_model.py` lives in both and compares.
+A method has the name and the arguments of its function; it returns whether anything changed (`generate_sessions`: how
+many were made), or raises `No`. One that raises may have begun to change the house: whoever asks, asks a copy.
 
 Four people act: the admin, the tutor, the student of the match, and a friend, who is the student of the one booking.
 """
@@ -174,8 +174,8 @@ class House:
     def _add(self, package: int, start: datetime, end: datetime, by: Actor, **more: Any) -> None:
         numbers = [each.number or 0 for each in self.sessions if each.package == package]
         session = Session(
-            "student", package, max(numbers, default=0) + 1, more.pop("occurrence", None), start, end, self.now, self.now,
-            by.role, by.name, by.role, **more,
+            "student", package, max(numbers, default=0) + 1, more.pop("occurrence", None), start, end,
+            self.now, self.now, by.role, by.name, by.role, **more,
         )  # fmt: skip
         self._take_the_time(session)
         self._charge(session)
@@ -202,7 +202,14 @@ class House:
         return self._set(session, self._capacity(session, who, to), to, reason=reason, notes=notes)
 
     def tutor_update_session(
-        self, who: str, *, session: int, status: str, reason: str | None, notes: str | None, expected_version: int | None
+        self,
+        who: str,
+        *,
+        session: int,
+        status: str,
+        reason: str | None,
+        notes: str | None,
+        expected_version: int | None,
     ) -> bool:
         by = self._capacity(session, who, status)
         if by.role == "student":
@@ -311,7 +318,9 @@ class House:
         else:
             ordinary = (
                 (its.status == "scheduled" and to != "cancelled")
-                or (its.status == "in_progress" and (to in CHARGED | ABSENT or (to == "rescheduled" and its.is_delayed)))
+                or (
+                    its.status == "in_progress" and (to in CHARGED | ABSENT or (to == "rescheduled" and its.is_delayed))
+                )
                 or ((its.status, its.set_by) == ("done", "clock") and to in ABSENT)
             )
         if to == "scheduled" and its.start <= self.now:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from itertools import product
 from random import Random
 from typing import Any, TypeAlias
@@ -51,6 +52,7 @@ class Storm:
         self._calls: list[Callable[[Match], Call]] = [
             self._status, self._status, self._status, self._move, self._extra, self._plan, self._month,
             self._tier, self._pattern, self._zone, self._renewal, self._button, self._clock, self._clock,
+            self._new_time, self._series, self._wish, self._wish, self._turn, self._turn,
             self._request, self._decision, self._decision, self._hours,
         ]  # fmt: skip
 
@@ -153,8 +155,63 @@ class Storm:
         hours = [{"weekday": 7, "starts_at": "09:00", "ends_at": self._chance.choice(("10:00", "11:00"))}]
         return NADIA, "set_availability", {"p_timezone": "UTC", "p_hours": Jsonb(hours), "p_tutor_id": HARRIET.id}
 
+    def _new_time(self, _match: Match) -> Call:
+        arguments = {"p_session_id": self._chance.choice(self._sessions), "p_reason": "ill"}
+        if self._chance.random() < 0.2:
+            return NADIA, "cancel_session", arguments
+        start = f"2026-03-{self._chance.randrange(12, 31)} {self._chance.randrange(8, 19)}:30+00"
+        return NADIA, "reschedule_session", arguments | {"p_start_utc": start}
+
+    def _series(self, match: Match) -> Call:
+        session_id = self._one_of("select id from public.sessions where match_id = %s", match)
+        arguments = {"p_match_id": match.id, "p_scope": "following", "p_session_id": session_id}
+        return NADIA, "reschedule_series", arguments | shifted(self._house, arguments, self._chance.choice((-30, 30)))
+
+    def _wish(self, match: Match) -> Call:
+        who = self._chance.choice((match.tutor, match.student))
+        function = self._chance.choice(("request_reschedule", "request_cancellation"))
+        session_id = self._one_of(
+            "select id from public.sessions where match_id = %s and status in ('scheduled', 'rescheduled')", match
+        )
+        return who, function, {"p_session_id": session_id, "p_reason": str(self._chance.random())}
+
+    def _turn(self, match: Match) -> Call:
+        if self._chance.random() < 0.5:
+            table, functions = "reschedule_requests", ("accept_reschedule_request", "reject_reschedule_request")
+        else:
+            table, functions = "cancellation_requests", ("approve_cancellation", "reject_cancellation")
+        request_id = self._one_of(
+            f"select r.id from public.{table} r join public.sessions s on s.id = session_id"
+            " where match_id = %s and r.status = 'pending'",
+            match,
+        )
+        function = self._chance.choice(functions)
+        start = f"2026-03-{self._chance.randrange(12, 31)} 07:00+00"
+        return NADIA, function, {"p_request_id": request_id} | ({"p_start_utc": start} if "accept" in function else {})
+
+    def _one_of(self, query: str, match: Match) -> UUID:
+        """One of the match's ids that the query finds, or an id that is nothing's."""
+        found = [each for (each,) in self._house.rows(f"{query} order by 1", match.id)]
+        return self._chance.choice(found) if found else UUID(int=0)
+
     def _renewal(self, match: Match) -> Call:
         return NADIA, "renew_package", {"p_package_id": match.package_id, "p_create": False}
+
+
+def shifted(house: Database, arguments: dict[str, Any], minutes: int) -> dict[str, Any]:
+    """What moves a series by so many minutes; without it, where nothing is open, the move is refused likewise."""
+    try:
+        inputs = house.call(NADIA, "series_inputs", **arguments)
+    except Refused:
+        return {}
+    moves = [
+        {
+            "session_id": each["session_id"],
+            "start_utc": (instant(each["scheduled_start_utc"]) + timedelta(minutes=minutes)).isoformat(),
+        }
+        for each in inputs["moving"]
+    ]
+    return {"p_fingerprint": inputs["fingerprint"], "p_moves": Jsonb(moves)}
 
 
 @pytest.mark.parametrize("rounds", [80, pytest.param(1500, marks=pytest.mark.long)])
@@ -184,6 +241,8 @@ def test_a_storm_of_all_that_locks_never_deadlocks(database_url: str, chance: Ra
         "update_package", "update_match", "update_me", "start_session", "complete_session", "mark_missed",
         "refresh_session_statuses", "sweep_session_statuses", "request_booking", "accept_booking", "decline_booking",
         "cancel_booking", "set_availability",
+        "reschedule_session", "reschedule_series",
+        "request_reschedule", "request_cancellation", "accept_reschedule_request", "approve_cancellation",
     } <= set(met), met  # fmt: skip
 
 
@@ -231,18 +290,9 @@ def test_the_end_of_a_match_and_everything_else_about_it(database_url: str, chan
 # --- each pair, held against each other ---------------------------------------------------------------------------
 
 PAUSES = (
-    "requests",
-    "matches",
-    "listings",
-    "availability",
-    "bookings",
-    "profiles",
-    "sessions",
-    "packages",
-    "credit_ledger",
-    "webhook_endpoints",
-    "deliveries",
-)
+    "requests", "matches", "listings", "availability", "bookings", "profiles", "sessions", "reschedule_requests",
+    "cancellation_requests", "packages", "credit_ledger", "webhook_endpoints", "deliveries",
+)  # fmt: skip
 
 # An action that sets lk.pause waits here, after it has written to the table and before any other trigger.
 PAUSE = """
@@ -309,6 +359,12 @@ class Held:
             house.call(who, "request_booking", p_start_utc="2026-03-21 10:00Z", **clinic)["booking"]["id"]
             for who in (ENGLISH.student, ZARA)
         ]
+        third, fourth = self.sessions[2]["id"], self.sessions[3]["id"]
+        ask = {"p_session_id": fourth, "p_reason": "ill"}
+        wish, cancellation = (
+            house.call(ENGLISH.student, function, **ask)["request"]["id"]
+            for function in ("request_reschedule", "request_cancellation")
+        )
         extra = {"p_match_id": ENGLISH.id, "p_reason": "more", "p_package_id": ENGLISH.package_id}
         self.actions: dict[str, Callable[[Database], Any]] = {
             "complete the second": self._status(2, "done"),
@@ -333,6 +389,33 @@ class Held:
             "say that the third was missed": self._call("mark_missed", p_session_id=third, p_by="student"),
             "object to last night's": lambda db: db.call(
                 ENGLISH.student, "dispute_session", p_session_id=last_night, p_reason="Nobody came."
+            ),
+            "give the fourth another time": self._call(
+                "reschedule_session", p_session_id=fourth, p_start_utc="2026-03-21 12:00Z"
+            ),
+            "give it the time of the fifth": self._call(
+                "reschedule_session", p_session_id=fourth, p_start_utc=self.sessions[4]["scheduled_start_utc"]
+            ),
+            "move the series on": self._series(30),
+            "move the series back": self._series(-30),
+            "ask for another time": lambda db: db.call(
+                HARRIET, "request_reschedule", p_session_id=fourth, p_reason="ill"
+            ),
+            "accept another time": self._call(
+                "accept_reschedule_request", p_request_id=wish, p_start_utc="2026-03-21 14:00Z"
+            ),
+            "reject another time": self._call("reject_reschedule_request", p_request_id=wish),
+            "withdraw the wish for another time": lambda db: db.call(
+                ENGLISH.student, "withdraw_reschedule_request", p_request_id=wish
+            ),
+            "cancel the fourth at once": self._call("cancel_session", p_session_id=fourth, p_reason="ill"),
+            "ask to cancel the fifth": lambda db: db.call(
+                HARRIET, "request_cancellation", p_session_id=self.sessions[4]["id"], p_reason="ill"
+            ),
+            "approve the cancelling": self._call("approve_cancellation", p_request_id=cancellation),
+            "reject the cancelling": self._call("reject_cancellation", p_request_id=cancellation),
+            "withdraw the cancelling": lambda db: db.call(
+                ENGLISH.student, "withdraw_cancellation", p_request_id=cancellation
             ),
             "let the clock move all": lambda db: db.call("service_role", "sweep_session_statuses"),
             "let the clock move the tutor's": lambda db: db.call(HARRIET, "refresh_session_statuses"),
@@ -367,6 +450,10 @@ class Held:
 
     def _call(self, function: str, **arguments: Any) -> Callable[[Database], Any]:
         return lambda db: db.call(NADIA, function, **arguments)
+
+    def _series(self, minutes: int) -> Callable[[Database], Any]:
+        arguments = {"p_match_id": ENGLISH.id, "p_scope": "following", "p_session_id": self.sessions[3]["id"]}
+        return self._call("reschedule_series", **arguments, **shifted(self.house, arguments, minutes))
 
     def _status(self, number: int, status: str) -> Callable[[Database], Any]:
         session_id = self.sessions[number - 1]["id"]

@@ -9,11 +9,13 @@ waits when `pg_stat_activity` says so. Everything is rolled back, so each pair b
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta
 from typing import Any, LiteralString, NamedTuple, TypeAlias
 from uuid import UUID
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from tests.database import Database, Refused, clone
 from tests.db.dispatch import claim, endpoint, happen, result, settle
@@ -52,7 +54,7 @@ class House(NamedTuple):
 
     url: str
     sessions: tuple[UUID, ...]
-    """Of English: done, to be resolved, done by the clock, and cancelled and to come."""
+    """Of English: done, to be resolved, done by the clock, cancelled and to come, and to come."""
     beside: UUID
     """A package of English with one extra session."""
     extra: UUID
@@ -69,6 +71,8 @@ class House(NamedTuple):
     delivered: UUID
     leased: tuple[dict[str, Any], ...]
     """Two deliveries that a dispatcher has."""
+    wishes: Mapping[str, UUID]
+    """What is asked about the session to come: another time by either side, and O to cancel it."""
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +99,7 @@ def _lived_in(db: Database, url: str) -> House:
         p_package_id=beside,
     )
     rows = db.rows("select id from public.sessions where package_id = %s order by sequence_number", ENGLISH.package_id)
-    done, begun, last_night, *_, cancelled = (session_id for (session_id,) in rows)
+    done, begun, last_night, to_come, *_, cancelled = (session_id for (session_id,) in rows)
     db.set_clock(MIDWAY)
     db.call(NADIA, "tutor_update_session", p_session_id=done, p_status="done")
     db.run(
@@ -103,6 +107,12 @@ def _lived_in(db: Database, url: str) -> House:
         last_night,
     )
     db.call(NADIA, "tutor_update_session", p_session_id=cancelled, p_status="cancelled", p_reason="ill")
+    ask = {"p_session_id": to_come, "p_reason": "ill"}
+    wishes = {
+        "another time": db.call(OLIVER, "request_reschedule", **ask),
+        "the tutor's": db.call(HARRIET, "request_reschedule", **ask),
+        "to cancel": db.call(OLIVER, "request_cancellation", **ask),
+    }
     db.call(NADIA, "update_person", p_person_id=HARRIET.id, p_roles=["tutor", "admin"])
     time_off = db.call(NADIA, "create_time_off", p_user_id=HARRIET.id, p_starts_on="2026-06-01", p_ends_on="2026-06-02")
     clinic = {"p_listing_id": EXAM_CLINIC.id}
@@ -119,7 +129,7 @@ def _lived_in(db: Database, url: str) -> House:
         url=url,
         drafts=(UUID(drafts[0]["booking"]["id"]), UUID(drafts[1]["booking"]["id"])),
         offered=offered,
-        sessions=(done, begun, last_night, cancelled),
+        sessions=(done, begun, last_night, cancelled, to_come),
         beside=beside,
         extra=UUID(extra["session"]["id"]),
         empty=empty,
@@ -129,6 +139,7 @@ def _lived_in(db: Database, url: str) -> House:
         endpoint=hook,
         delivered=UUID(delivered["delivery_id"]),
         leased=tuple(leased),
+        wishes={name: UUID(answer["request"]["id"]) for name, answer in wishes.items()},
     )
 
 
@@ -137,7 +148,8 @@ def _lived_in(db: Database, url: str) -> House:
 
 def deeds(house: House) -> dict[str, Deed]:
     """A call that succeeds, or several, for every writing function; its name is the first word."""
-    done, begun, last_night, cancelled = house.sessions
+    done, begun, last_night, cancelled, to_come = house.sessions
+    then = "2026-06-10T10:00:00Z"
 
     def call(function: str, who: Person | str = NADIA, /, **arguments: object) -> Deed:
         parameters = {f"p_{name}": value for name, value in arguments.items()}
@@ -191,6 +203,24 @@ def deeds(house: House) -> dict[str, Deed]:
     def settled(outcome: str, order: int) -> Deed:
         results = [result(each, outcome) for each in house.leased]
         return call("settle_deliveries", "service_role", results=results[::order])
+    def series(minutes: int) -> Deed:
+        """English, a little later or earlier."""
+        db = Database.open(house.url)
+        scope = {"p_match_id": ENGLISH.id, "p_scope": "following", "p_session_id": to_come}
+        with db.connection:
+            inputs = db.call(NADIA, "series_inputs", **scope)
+        distance = timedelta(minutes=minutes)
+        moves = [
+            {
+                "session_id": each["session_id"],
+                "start_utc": (datetime.fromisoformat(each["scheduled_start_utc"]) + distance).isoformat(),
+            }
+            for each in inputs["moving"]
+        ]
+        return lambda db: db.call(
+            NADIA, "reschedule_series", **scope, p_fingerprint=inputs["fingerprint"], p_moves=Jsonb(moves),
+            p_schedule_pattern=Jsonb(PATTERN),
+        )  # fmt: skip
 
     def status(session_id: UUID, status: str, who: Person = NADIA, **more: object) -> Deed:
         return call("tutor_update_session", who, session_id=session_id, status=status, **more)
@@ -269,6 +299,22 @@ def deeds(house: House) -> dict[str, Deed]:
         "tutor_update_session (done)": status(begun, "done", HARRIET),
         "tutor_update_session (given back)": status(done, "no_show_tutor", reason="ill"),
         "tutor_update_session (reopened)": status(cancelled, "scheduled", reason="well again"),
+        "reschedule_session": call("reschedule_session", session_id=to_come, start_utc=then),
+        "request_reschedule": call("request_reschedule", OLIVER, session_id=to_come, reason="worse"),
+        "accept_reschedule_request": call(
+            "accept_reschedule_request", request_id=house.wishes["another time"], start_utc=then
+        ),
+        "reject_reschedule_request": call("reject_reschedule_request", request_id=house.wishes["the tutor's"]),
+        "withdraw_reschedule_request": call(
+            "withdraw_reschedule_request", OLIVER, request_id=house.wishes["another time"]
+        ),
+        "reschedule_series (later)": series(30),
+        "reschedule_series (earlier)": series(-30),
+        "cancel_session": call("cancel_session", session_id=to_come, reason="ill"),
+        "request_cancellation": call("request_cancellation", OLIVER, session_id=house.extra, reason="ill"),
+        "approve_cancellation": call("approve_cancellation", request_id=house.wishes["to cancel"]),
+        "reject_cancellation": call("reject_cancellation", request_id=house.wishes["to cancel"]),
+        "withdraw_cancellation": call("withdraw_cancellation", OLIVER, request_id=house.wishes["to cancel"]),
         "start_session": call("start_session", session_id=begun),
         "complete_session": call("complete_session", HARRIET, session_id=begun),
         "mark_missed": call("mark_missed", session_id=begun, by="student"),
@@ -341,6 +387,11 @@ def gates(house: House) -> list[Gate]:
         ("select from public.availability where tutor_user_id = %s for update", [HARRIET.id]),
         ("select from public.bookings where id = %s for update", [*house.drafts]),
         ("select from public.sessions where id = %s for update", [*house.sessions, house.extra]),
+        (
+            "select from public.reschedule_requests where id = %s for update",
+            [house.wishes["another time"], house.wishes["the tutor's"]],
+        ),
+        ("select from public.cancellation_requests where id = %s for update", [house.wishes["to cancel"]]),
         (
             "select from public.packages where id = %s for update",
             [ENGLISH.package_id, house.beside, *house.empty.values()],

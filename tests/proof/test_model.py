@@ -6,17 +6,24 @@ their answers must be the same, and after every step everything that is stored.
 """
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from random import Random
-from typing import Any, ClassVar, TypeAlias, cast
+from typing import Any, ClassVar, LiteralString, TypeAlias, cast
 from uuid import UUID
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, seed, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from psycopg import errors
 from psycopg.rows import dict_row
 
@@ -24,7 +31,7 @@ from tests.database import Database, Refused
 from tests.db.lessons import booked, commit_of, inputs_of, lesson
 from tests.house import LENA, MATHEMATICS, NADIA, ZARA
 from tests.plans import sell
-from tests.proof.model import HOUR, House, No, Package, Session, Wish
+from tests.proof.model import HOUR, LIVE, House, No, Package, Policies, Session, Wish
 
 Outcome: TypeAlias = tuple[str, Any]
 
@@ -33,25 +40,30 @@ NAMES = {person.id: name for name, person in PEOPLE.items()}
 
 MORNING = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 DAILY = {"timezone": "UTC", "days": [1, 2, 3, 4, 5, 6, 7], "time": "10:00", "duration_mins": 60}
-LAST_DATES = (date(2026, 3, 5), date(2026, 3, 3))
+WINDOWS = (4, 2)
+"""Days of the two packages, from this one on."""
 OPENING = (6, 7)
 """Of eight: two credits are left of one package, one of the other."""
+DATES = [[MORNING + HOUR + timedelta(days=day) for day in range(days)] for days in WINDOWS]
 
 MOST_SESSIONS = 6
 
 STATUSES = ("in_progress", "done", "no_show_student", "no_show_tutor", "scheduled", "rescheduled", "cancelled")
-people = st.sampled_from(["admin", "tutor", "student", "admin", "tutor", "friend"])
-admins_mostly = st.sampled_from(["admin", "admin", "admin", "tutor", "student"])
-chosen = st.integers(0, 7)
-"""Which of those there are, counted in a circle."""
-packages = st.integers(0, 1)
-half_hours = st.integers(-2, 6)
+chosen = st.sampled_from([0, 0, 0, 1, 1, 1, 2, 2, 3, 4, 5, 6])
+"""Which of those there are, counted in a circle, the open ones first."""
+packages = st.sampled_from([0, 0, 0, 1])
+half_hours = st.integers(-1, 6)
 """From the clock's half hour on."""
 statuses = st.sampled_from(STATUSES)
-reasons = st.sampled_from(["Ill.", None])
-notes = st.sampled_from([None, None, "Fractions.", ""])
-versions = st.sampled_from([None, None, 0, 1])
+reasons = st.sampled_from(["Ill.", "Ill.", "Ill.", None])
+notes = st.sampled_from([None, None, None, "Fractions.", ""])
+versions = st.sampled_from([None, None, None, None, 0, 1])
 """Expected: none, the present one, the one before it."""
+
+
+def mostly(*who: str) -> st.SearchStrategy[str]:
+    """These people, and now and then one of the others."""
+    return st.sampled_from([*who * (12 // len(who)), *PEOPLE])
 
 
 @pytest.fixture
@@ -60,12 +72,13 @@ def house(database_url: str) -> Iterator[tuple[Database, list[UUID]]]:
     with psycopg.connect(database_url, autocommit=True) as connection:
         db = Database(connection)
         db.set_clock(MORNING)
+        db.call(NADIA, "update_settings", p_tutor_correction_hours=1, p_tutor_may_reschedule=True)
         db.call(NADIA, "set_match_schedule", p_match_id=MATHEMATICS.id, p_schedule_pattern=DAILY)
         db.run("update public.matches set status = 'active' where id = %s", MATHEMATICS.id)
         db.run("update public.requests set status = 'active' where id = %s", MATHEMATICS.request_id)
         sold = [
-            sell(db, MATHEMATICS.request_id, MORNING.date(), last, p_opening_used=opening)
-            for last, opening in zip(LAST_DATES, OPENING, strict=True)
+            sell(db, MATHEMATICS.request_id, dates[0].date(), dates[-1].date(), p_opening_used=opening)
+            for dates, opening in zip(DATES, OPENING, strict=True)
         ]
         booked(db, MATHEMATICS.tutor, ZARA, MORNING + 2 * HOUR)
         connection.autocommit = False
@@ -74,14 +87,11 @@ def house(database_url: str) -> Iterator[tuple[Database, list[UUID]]]:
 
 def as_it_begins() -> House:
     """The model of that house."""
-    days = [(last - MORNING.date()).days + 1 for last in LAST_DATES]
     return House(
         MORNING,
-        [
-            Package(8, opening, opening, [MORNING + HOUR + timedelta(days=day) for day in range(many)])
-            for many, opening in zip(days, OPENING, strict=True)
-        ],
+        [Package(8, opening, opening, dates) for opening, dates in zip(OPENING, DATES, strict=True)],
         [Session("friend", None, None, None, MORNING + 2 * HOUR, MORNING + 3 * HOUR, MORNING, MORNING)],
+        Policies(tutor_correction_hours=1, tutor_may_reschedule=True),
     )
 
 
@@ -127,7 +137,9 @@ class Lived(RuleBasedStateMachine):
 
     def call(self, who: str, function: str, model: str | None = None, /, **arguments: Any) -> None:
         """One RPC by its name, and the model's method of that name or of the given one."""
-        parameters = {f"p_{name}": value for name, value in arguments.items() if name not in ("session", "wish", "package")}
+        parameters = {
+            f"p_{name}": value for name, value in arguments.items() if name not in ("session", "wish", "package")
+        }
         if "session" in arguments:
             parameters["p_session_id"] = self.session_ids[arguments["session"]]
         if "wish" in arguments:
@@ -144,7 +156,16 @@ class Lived(RuleBasedStateMachine):
         self.both(lambda house: getattr(house, model or function)(who, **arguments), done)
 
     def the(self, number: int) -> int:
-        return number % len(self.model.sessions)
+        """The sessions in a circle: first the open ones of the match, then the booked one, last the others."""
+        order = [
+            1 if each.is_booked else 0 if each.status in (*LIVE, "rescheduled") else 2 for each in self.model.sessions
+        ]
+        return sorted(range(len(order)), key=order.__getitem__)[number % len(order)]
+
+    def wish(self, number: int) -> int:
+        """The wishes in a circle: the open ones first."""
+        closed = [each.status != "pending" for each in self.model.wishes]
+        return sorted(range(len(closed)), key=closed.__getitem__)[number % len(closed)]
 
     def version(self, session: int, back: int | None) -> int | None:
         return None if back is None else self.model.sessions[session].version - back
@@ -159,13 +180,13 @@ class Lived(RuleBasedStateMachine):
 
     # --- making sessions -------------------------------------------------------------------------------
 
-    @initialize(entered=st.lists(st.tuples(packages, half_hours), min_size=1, max_size=3, unique_by=lambda each: each[1]))
-    def begin(self, entered: list[tuple[int, int]]) -> None:
-        for package, start in entered:
+    @initialize(entered=st.dictionaries(st.sampled_from([0, 2, 3, 6]), packages, min_size=2))
+    def begin(self, entered: dict[int, int]) -> None:
+        for start, package in sorted(entered.items()):
             self._enter(package, start, "scheduled")
 
     @precondition(lambda self: self.has_room)
-    @rule(package=packages, fill=st.booleans(), allow_partial=st.booleans())
+    @rule(package=packages, fill=st.sampled_from([True, True, False]), allow_partial=st.booleans())
     def generate(self, package: int, *, fill: bool, allow_partial: bool) -> None:
         def done() -> Any:
             commit = commit_of(inputs_of(self.db, MATHEMATICS, self.package_ids[package]))
@@ -173,12 +194,17 @@ class Lived(RuleBasedStateMachine):
             return answer["created"]
 
         self.both(
-            lambda house: house.generate_sessions("admin", package=package, fill=fill, allow_partial=allow_partial), done
+            lambda house: house.generate_sessions("admin", package=package, fill=fill, allow_partial=allow_partial),
+            done,
         )
 
     @precondition(lambda self: self.has_room)
     @rule(
-        who=admins_mostly, package=packages, start=half_hours, duration_mins=st.sampled_from([None, 30, 90]), reason=reasons
+        who=mostly("admin"),
+        package=packages,
+        start=half_hours,
+        duration_mins=st.sampled_from([None, 30, 90]),
+        reason=reasons,
     )
     def add_extra(self, who: str, package: int, start: int, duration_mins: int | None, reason: str | None) -> None:
         def done() -> Any:
@@ -217,23 +243,23 @@ class Lived(RuleBasedStateMachine):
 
     # --- what happened ---------------------------------------------------------------------------------
 
-    @rule(who=people, session=chosen, back=versions)
+    @rule(who=mostly("tutor", "student"), session=chosen, back=versions)
     def start(self, who: str, session: int, back: int | None) -> None:
         session = self.the(session)
         self.call(who, "start_session", session=session, expected_version=self.version(session, back))
 
-    @rule(who=people, session=chosen, notes=notes, back=versions)
+    @rule(who=mostly("tutor", "student"), session=chosen, notes=notes, back=versions)
     def complete(self, who: str, session: int, notes: str | None, back: int | None) -> None:
         session = self.the(session)
         self.call(who, "complete_session", session=session, notes=notes, expected_version=self.version(session, back))
 
-    @rule(who=people, session=chosen, by=st.sampled_from(["student", "tutor"]), reason=reasons, notes=notes)
+    @rule(who=mostly("tutor"), session=chosen, by=st.sampled_from(["student", "tutor"]), reason=reasons, notes=notes)
     def miss(self, who: str, session: int, by: str, reason: str | None, notes: str | None) -> None:
         self.call(who, "mark_missed", session=self.the(session), by=by, reason=reason, notes=notes)
 
-    @rule(who=people, session=chosen, status=statuses, reason=reasons, notes=notes, back=versions)
+    @rule(who=mostly("tutor"), session=chosen, status=statuses, reason=reasons, notes=notes, back=versions)
     def update(
-        self, who: str, session: int, status: str, reason: str | None, notes: str | None, back: int | None
+        self, who: str, session: int, status: str, reason: str | None, *, notes: str | None, back: int | None
     ) -> None:
         session = self.the(session)
         self.call(
@@ -248,13 +274,38 @@ class Lived(RuleBasedStateMachine):
             session=self.the(session), status=status, reason="As it was.", notes=None, expected_version=None,
         )  # fmt: skip
 
-    @rule(who=people, session=chosen, reason=reasons)
-    def dispute(self, who: str, session: int, reason: str | None) -> None:
-        self.call(who, "dispute_session", session=self.the(session), reason=reason)
+    @rule(who=mostly("student", "tutor"), session=chosen, by=st.sampled_from(["student", "tutor"]), reason=reasons)
+    def object_to_what_is_over(self, who: str, session: int, by: str, reason: str | None) -> None:
+        session = self.the(-1 - session)
+        if who == "tutor":
+            self.call(who, "mark_missed", session=session, by=by, reason=reason, notes=None)
+        else:
+            self.call(who, "dispute_session", session=session, reason=reason)
+
+    @rule(session=chosen, status=st.sampled_from(["done", "no_show_student", "no_show_tutor"]))
+    def come_and_say(self, session: int, status: str) -> None:
+        """Its tutor says what became of a session as soon as that is possible."""
+        session = self.the(session)
+        self.set_clock(max(self.model.now, self.model.sessions[session].start))
+        self.call(
+            "tutor", "tutor_update_session",
+            session=session, status=status, reason=None, notes=None, expected_version=None,
+        )  # fmt: skip
+
+    @rule(session=chosen)
+    def hold(self, session: int) -> None:
+        """A lesson as it should be: its tutor begins it in time, and the clock ends it."""
+        session = self.the(session)
+        begins, ends = self.model.sessions[session].start, self.model.sessions[session].end
+        if begins >= self.model.now:
+            self.set_clock(begins)
+            self.call("tutor", "start_session", session=session, expected_version=None)
+            self.set_clock(ends)
+            self.sweep(None)
 
     # --- moving and cancelling -------------------------------------------------------------------------
 
-    @rule(who=people, session=chosen, start=half_hours, reason=reasons, back=versions)
+    @rule(who=mostly("admin", "tutor"), session=chosen, start=half_hours, reason=reasons, back=versions)
     def move(self, who: str, session: int, start: int, reason: str | None, back: int | None) -> None:
         session = self.the(session)
         self.call(
@@ -262,62 +313,56 @@ class Lived(RuleBasedStateMachine):
             session=session, start=self.moment(start), reason=reason, expected_version=self.version(session, back),
         )  # fmt: skip
 
-    @rule(who=people, session=chosen, reason=reasons, back=versions)
+    @rule(who=mostly("admin"), session=chosen, reason=reasons, back=versions)
     def cancel(self, who: str, session: int, reason: str | None, back: int | None) -> None:
         session = self.the(session)
         self.call(who, "cancel_session", session=session, reason=reason, expected_version=self.version(session, back))
 
-    @rule(who=people, session=chosen, proposed=st.lists(half_hours, max_size=2), reason=reasons)
-    def ask_to_move(self, who: str, session: int, proposed: list[int], reason: str | None) -> None:
+    @rule(
+        who=mostly("tutor", "student"), session=chosen, reason=reasons,
+        proposed=st.one_of(st.none(), st.lists(half_hours, max_size=2)),
+    )  # fmt: skip
+    def ask(self, who: str, session: int, reason: str | None, proposed: list[int] | None) -> None:
+        """For another time, or (proposing none) to cancel."""
+        session = self.the(session)
+        if proposed is None:
+            self.call(who, "request_cancellation", session=session, reason=reason)
+            return
         starts = [self.moment(each) for each in proposed]
-        self.call(who, "request_reschedule", session=self.the(session), proposed_starts_utc=starts, reason=reason)
-
-    @rule(who=people, session=chosen, reason=reasons)
-    def ask_to_cancel(self, who: str, session: int, reason: str | None) -> None:
-        self.call(who, "request_cancellation", session=self.the(session), reason=reason)
+        self.call(who, "request_reschedule", session=session, proposed_starts_utc=starts, reason=reason)
 
     @precondition(lambda self: self.model.wishes)
-    @rule(who=admins_mostly, wish=chosen, start=st.sampled_from([None, None, 0, 1, 2, 4]))
-    def grant(self, who: str, wish: int, start: int | None) -> None:
-        wish = self._latest(wish)
+    @rule(who=mostly("admin"), wish=chosen, proposal=st.sampled_from([None, 0, 1]), start=half_hours)
+    def grant(self, who: str, wish: int, proposal: int | None, start: int) -> None:
+        wish = self.wish(wish)
         if self.model.wishes[wish].kind == "cancellation":
             self.call(who, "approve_cancellation", wish=wish)
-        else:
-            begins = None if start is None else self.moment(start)
-            self.call(who, "accept_reschedule_request", wish=wish, start=begins)
+            return
+        starts = [*self.model.wishes[wish].proposed, self.moment(start)]
+        begins = None if proposal is None else starts[proposal % len(starts)]
+        self.call(who, "accept_reschedule_request", wish=wish, start=begins)
 
     @precondition(lambda self: self.model.wishes)
-    @rule(who=admins_mostly, wish=chosen)
-    def reject(self, who: str, wish: int) -> None:
-        wish = self._latest(wish)
-        is_cancellation = self.model.wishes[wish].kind == "cancellation"
-        self.call(who, "reject_cancellation" if is_cancellation else "reject_reschedule_request", "reject", wish=wish)
-
-    @precondition(lambda self: self.model.wishes)
-    @rule(who=people, wish=chosen)
-    def withdraw(self, who: str, wish: int) -> None:
-        wish = self._latest(wish)
-        is_cancellation = self.model.wishes[wish].kind == "cancellation"
-        self.call(
-            who, "withdraw_cancellation" if is_cancellation else "withdraw_reschedule_request", "withdraw", wish=wish
-        )
-
-    def _latest(self, number: int) -> int:
-        """The wishes counted from the last one."""
-        return -1 - number % len(self.model.wishes)
+    @rule(who=mostly("admin", "tutor", "student"), wish=chosen)
+    def end(self, who: str, wish: int) -> None:
+        """Rejected by an admin, withdrawn by anybody else."""
+        wish = self.wish(wish)
+        verb = "reject" if who == "admin" else "withdraw"
+        what = "cancellation" if self.model.wishes[wish].kind == "cancellation" else "reschedule_request"
+        self.call(who, f"{verb}_{what}", verb, wish=wish)
 
     # --- packages and policies -------------------------------------------------------------------------
 
-    @rule(who=admins_mostly, session=chosen, package=packages, reason=reasons)
+    @rule(who=mostly("admin"), session=chosen, package=packages, reason=reasons)
     def charge_elsewhere(self, who: str, session: int, package: int, reason: str | None) -> None:
         self.call(who, "move_session_to_package", session=self.the(session), package=package, reason=reason)
 
-    @rule(who=admins_mostly, package=packages, tier=st.sampled_from([8, 12]))
+    @rule(who=mostly("admin"), package=packages, tier=st.sampled_from([8, 12]))
     def sell_another_tier(self, who: str, package: int, tier: int) -> None:
         self.call(who, "update_package", package=package, tier_sessions=tier)
 
     @rule(
-        who=admins_mostly,
+        who=mostly("admin"),
         policy=st.sampled_from(
             [
                 {"sequence_lock": False},
@@ -326,6 +371,7 @@ class Lived(RuleBasedStateMachine):
                 {"tutor_may_reschedule": False},
                 {"delay_grace_mins": 30},
                 {"delay_grace_mins": 0},
+                {"tutor_correction_hours": 24},
                 {"tutor_correction_hours": 1},
                 {"start_window_mins": 0},
             ]
@@ -336,24 +382,39 @@ class Lived(RuleBasedStateMachine):
 
     # --- the clock -------------------------------------------------------------------------------------
 
-    @rule(minutes=st.sampled_from([15, 30, 60, 15, 30, 60, 75, -15, -60, 24 * 60]))
+    @rule(session=chosen, edge=st.sampled_from(["window", "start", "start", "start", "end", "corrected"]))
+    def wait_for(self, session: int, edge: str) -> None:
+        """Until something changes for a session; the clock may go back for it, a little."""
+        its = self.model.sessions[self.the(session)]
+        edges = {
+            "window": its.start - HOUR / 4,
+            "start": its.start,
+            "end": its.end,
+            "corrected": its.changed_at + HOUR,
+        }
+        self.set_clock(max(edges[edge], self.model.now - HOUR))
+
+    @rule(minutes=st.sampled_from([15, 30, 60] * 3 + [-15, -60, 24 * 60]))
     def let_time_pass(self, minutes: int) -> None:
-        self.model.now += timedelta(minutes=minutes)
-        self.db.set_clock(self.model.now)
+        self.set_clock(self.model.now + timedelta(minutes=minutes))
 
-    @rule()
-    def sweep(self) -> None:
+    def set_clock(self, reads: datetime) -> None:
+        self.model.now = reads
+        self.db.set_clock(reads)
+
+    @rule(whose=st.sampled_from([None, None, *PEOPLE]))
+    def sweep(self, whose: str | None) -> None:
+        """For everybody, or for one who asks."""
+
         def done() -> Any:
-            return self.updates(self.db.call("service_role", "sweep_session_statuses"))
+            if whose is None:
+                return self.updates(self.db.call("service_role", "sweep_session_statuses"))
+            return self.updates(self.db.call(PEOPLE[whose], "refresh_session_statuses"))
 
-        self.both(lambda house: sorted(house.sweep_session_statuses()), done)
-
-    @rule(who=people)
-    def refresh(self, who: str) -> None:
-        def done() -> Any:
-            return self.updates(self.db.call(PEOPLE[who], "refresh_session_statuses"))
-
-        self.both(lambda house: sorted(house.refresh_session_statuses(who)), done)
+        if whose is None:
+            self.both(lambda house: sorted(house.sweep_session_statuses()), done)
+        else:
+            self.both(lambda house: sorted(house.refresh_session_statuses(whose)), done)
 
     def updates(self, answer: dict[str, Any]) -> list[tuple[int, str, str, bool]]:
         updates = cast("list[dict[str, Any]]", answer["updates"])
@@ -393,10 +454,7 @@ class Lived(RuleBasedStateMachine):
     def everything_is_stored_as_predicted(self) -> None:
         assert self._sessions() == self.model.sessions
         assert self._wishes() == self.model.wishes
-        assert self.db.rows(
-            "select tier_sessions, sessions_used from public.packages where id = any (%s) order by opening_used",
-            self.package_ids,
-        ) == [(each.tier, each.used) for each in self.model.packages]
+        assert self._packages() == self.model.packages
 
     @invariant()
     def everything_is_told_once(self) -> None:
@@ -407,13 +465,15 @@ class Lived(RuleBasedStateMachine):
 
     @invariant()
     def the_books_balance_whatever_the_model_says(self) -> None:
-        assert self.db.rows("select * from private.credit_differences") == []
+        assert self._rows("select * from private.credit_differences") == []
         for each in self.model.sessions:
             assert len(each.ledger) % 2 == (each.status in ("done", "no_show_student") and not each.is_booked)
 
     @invariant()
     def nobody_is_in_two_live_sessions_whatever_the_model_says(self) -> None:
-        live = sorted((each.start, each.end) for each in self.model.sessions if each.status in ("scheduled", "in_progress"))
+        live = sorted(
+            (each.start, each.end) for each in self.model.sessions if each.status in ("scheduled", "in_progress")
+        )
         assert all(earlier[1] <= later[0] for earlier, later in pairwise(live))
 
     @invariant()
@@ -434,21 +494,19 @@ class Lived(RuleBasedStateMachine):
                    s.tutor_notes as notes, s.is_delayed, s.started_at, s.started_by, s.version,
                    (select count(*) from public.session_moves v where v.session_id = s.id) as moves,
                    exists (select from public.disputes d where d.session_id = s.id) as is_disputed,
-                   array(select package_id from public.credit_ledger l where l.session_id = s.id order by entry_no) as ledger
+                   array(select package_id from public.credit_ledger l
+                          where l.session_id = s.id order by entry_no) as ledger
               from public.sessions s order by s.sequence_number
             """
         )
-        stored = {
-            row.pop("id"): Session(
-                **row
-                | {name: NAMES.get(row[name]) for name in ("student", "updated_by", "started_by")}
-                | {
-                    "package": None if row["package"] is None else self.package_ids.index(row["package"]),
-                    "ledger": [self.package_ids.index(each) for each in row["ledger"]],
-                }
-            )
-            for row in rows
-        }
+        stored: dict[UUID, Session] = {}
+        for row in rows:
+            row |= {name: NAMES.get(row[name]) for name in ("student", "updated_by", "started_by")}
+            row["ledger"] = [self.package_ids.index(each) for each in row["ledger"]]
+            if row["package"] is not None:
+                row["package"] = self.package_ids.index(row["package"])
+            row_id = row.pop("id")
+            stored[row_id] = Session(**row)
         self.session_ids += [each for each in stored if each not in self.session_ids]
         return [stored[each] for each in self.session_ids]
 
@@ -465,50 +523,52 @@ class Lived(RuleBasedStateMachine):
               from public.cancellation_requests
             """
         )
-        stored = {
-            row.pop("id"): Wish(
-                **row
-                | {name: NAMES.get(row[name]) for name in ("asker", "decider")}
-                | {"session": self.session_ids.index(row["session"])}
-            )
-            for row in rows
-        }
+        stored: dict[UUID, Wish] = {}
+        for row in rows:
+            row |= {name: NAMES.get(row[name]) for name in ("asker", "decider")}
+            row["session"] = self.session_ids.index(row["session"])
+            row_id = row.pop("id")
+            stored[row_id] = Wish(**row)
         self.wish_ids += [each for each in stored if each not in self.wish_ids]
         return [stored[each] for each in self.wish_ids]
 
+    def _packages(self) -> list[Package]:
+        rows = self._rows("select id, tier_sessions, opening_used, sessions_used from public.packages")
+        stored = {row["id"]: row for row in rows}
+        return [
+            Package(its["tier_sessions"], its["opening_used"], its["sessions_used"], DATES[number])
+            for number, its in enumerate(stored[each] for each in self.package_ids)
+        ]
+
     def _told(self) -> tuple[list[str], list[str], tuple[int, int]]:
         """What audit and outbox say since the last step."""
-        rows = self.db.rows(
+        rows = self._rows(
             """
-            select 'audit', id, action from public.audit_logs where id > %s
+            select 'audit' as record, id, action as word from public.audit_logs where id > %s
             union all
             select 'events', id, event_type from private.outbox_events where id > %s
             """,
             *self.told,
         )
-        audit = {number: action for record, number, action in rows if record == "audit"}
-        events = {number: event for record, number, event in rows if record == "events"}
+        audit = {row["id"]: row["word"] for row in rows if row["record"] == "audit"}
+        events = {row["id"]: row["word"] for row in rows if row["record"] == "events"}
         last = max(audit, default=self.told[0]), max(events, default=self.told[1])
         return list(audit.values()), list(events.values()), last
 
     def _last_told(self) -> tuple[int, int]:
-        ((audit, events),) = self.db.rows(
-            "select (select coalesce(max(id), 0) from public.audit_logs),"
-            " (select coalesce(max(id), 0) from private.outbox_events)"
+        (row,) = self._rows(
+            "select (select coalesce(max(id), 0) from public.audit_logs) as audit,"
+            " (select coalesce(max(id), 0) from private.outbox_events) as events"
         )
-        return audit, events
+        return row["audit"], row["events"]
 
-    def _rows(self, query: Any) -> list[dict[str, Any]]:
+    def _rows(self, query: LiteralString, *parameters: Any) -> list[dict[str, Any]]:
+        """Asked thousands of times, so without a savepoint around it."""
         with self.db.connection.cursor(row_factory=dict_row) as cursor:
-            return cursor.execute(query).fetchall()
+            return cursor.execute(query, parameters).fetchall()
 
 
-@pytest.mark.parametrize(
-    ("examples", "steps"), [(200, 40), pytest.param(500, 50, marks=pytest.mark.long)], ids=["normal", "long"]
-)
-def test_the_database_lives_as_the_model_does(
-    house: tuple[Database, list[UUID]], chance: Random, examples: int, steps: int
-) -> None:
+def play(house: tuple[Database, list[UUID]], chance: Random, examples: int, steps: int, *, shrink: bool = True) -> None:
     class Machine(Lived):
         db, package_ids = house
 
@@ -517,8 +577,66 @@ def test_the_database_lives_as_the_model_does(
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
+            phases=[Phase.generate, Phase.shrink] if shrink else [Phase.generate],
             database=None,
             deadline=None,
-            suppress_health_check=list(HealthCheck),
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         ),
     )
+
+
+@pytest.mark.parametrize(("examples", "steps"), [(200, 40), pytest.param(500, 50, marks=pytest.mark.long)])
+def test_the_database_lives_as_the_model_does(
+    house: tuple[Database, list[UUID]], chance: Random, examples: int, steps: int
+) -> None:
+    play(house, chance, examples, steps)
+
+
+MUTANTS: list[tuple[str, str, str]] = [
+    # Who, when and in which order.
+    ("step_refusal", "return private.sequence_refusal(p_session);", "return null;"),
+    ("step_refusal", "when 'correction_window' then", "when 'never' then"),
+    ("step_refusal", "p_session.scheduled_start_utc - make_interval(mins => v_settings.start_window_mins)", "null"),
+    ("step_refusal", "and coalesce(t.is_delayed, p_session.is_delayed) = p_session.is_delayed", ""),
+    ("step_refusal", "if v_now >= v_closed_at then", "if v_now > v_closed_at then"),
+    ("capacity_refusal", "if v_policy is not null and", "if false and"),
+    ("dispute_refusal", "when private.now() >= v_closed_at then", "when false then"),
+    ("take_step", "coalesce(started_by, p_caller_id)", "started_by"),
+    ("take_step", "if p_expected_version <> v_session.version then", "if false then"),
+    ("move_step", "if p_start_utc < private.now() then", "if p_start_utc <= private.now() then"),
+    # Credits and places.
+    ("charge_sessions", "last.entry_no % 2 = 1 and", "false and"),
+    ("charge_sessions", " or last.package_id <> n.package_id", ""),
+    ("charge_new_sessions", "private.consumes_credit(status)", "false"),
+    ("sessions_needed", "p_package.tier_sessions - p_package.opening_used", "p_package.tier_sessions"),
+    ("counts_in_package", "'no_show_tutor'", "'cancelled'"),
+    # What follows a change.
+    ("stamp_session", "new.is_delayed := false;", "null;"),
+    ("stamp_session", "old.status = 'rescheduled' or", "false or"),
+    ("stamp_session", "coalesce(new.started_at, new.status_effective_at)", "new.updated_at"),
+    ("lapse_reschedule_requests", "r.session_id = n.id and", "false and"),
+    ("lapse_reschedule_requests", "and n.status <> 'rescheduled'", ""),
+    ("lapse_cancellation_requests", "r.session_id = n.id and", "false and"),
+    ("record_wish", "tg_op = 'INSERT' or new.status <> old.status", "tg_op = 'INSERT'"),
+    # The clock.
+    ("sweep", "and not s.is_delayed and", "and"),
+    ("sweep", "s.scheduled_start_utc <= v_begun_before", "s.scheduled_start_utc <= v_now"),
+    ("refresh_session_statuses", "return private.sweep(v_caller_id, 100);", "return private.sweep(null, 100);"),
+]
+"""Private function, a rule in its source, and what stands there instead, in the first place that says it."""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("function", "rule", "instead"), MUTANTS)
+def test_a_database_with_another_rule_is_found_out(
+    house: tuple[Database, list[UUID]], chance: Random, function: str, rule: str, instead: str
+) -> None:
+    source = house[0].value(
+        "select pg_get_functiondef(oid) from pg_proc where pronamespace = 'private'::regnamespace and proname = %s",
+        function,
+    )
+    assert rule in source, f"private.{function} no longer says: {rule}"
+    house[0].run(source.replace(rule, instead, 1).replace("%", "%%"))
+    house[0].connection.commit()
+    with pytest.raises((AssertionError, psycopg.Error)):
+        play(house, chance, 400, 40, shrink=False)
