@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import httpx
 from supabase import Client, ClientOptions, create_client
@@ -10,6 +10,9 @@ from supabase import Client, ClientOptions, create_client
 from scripts.demo import ExpectationError
 
 Row: TypeAlias = dict[str, Any]
+
+PATIENCE = 30
+"""Seconds; nothing here takes one, but the machine may be busy."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,49 @@ class Person:
         return self._functions.post(path, json=body, params=query)
 
 
+class Cast(NamedTuple):
+    """Everybody of the seeded house: its admin, its tutors, its students."""
+
+    nadia: Person
+    bilal: Person
+    harriet: Person
+    marcus: Person
+    lena: Person
+    oliver: Person
+    zara: Person
+
+
+MAILBOXES = (
+    "admin",
+    "tutor.karachi",
+    "tutor.london",
+    "tutor.newyork",
+    "student.newyork",
+    "student.london",
+    "student.karachi",
+)
+"""Of the cast, in its order, as in `supabase/seed.sql`."""
+
+
+@dataclass(frozen=True)
+class Scheduler:
+    """Whoever calls the clock, with the secret of schedulers."""
+
+    _functions: httpx.Client
+
+    def call(self, job: str) -> httpx.Response:
+        return self._functions.get(f"/api/cron/{job}")
+
+
+def everybody_of(stack: Mapping[str, str]) -> Cast:
+    """The whole cast, signed in."""
+    return Cast(*(sign_in(stack, f"{mailbox}@lessonkeeper.test") for mailbox in MAILBOXES))
+
+
+def scheduler_of(stack: Mapping[str, str]) -> Scheduler:
+    return Scheduler(_functions_for(stack, stack["CRON_SECRET"]))
+
+
 def sign_in(stack: Mapping[str, str], email: str) -> Person:
     """Sign in with supabase-py, and take the access token along to our functions."""
     options = ClientOptions(auto_refresh_token=False, persist_session=False)
@@ -61,11 +107,7 @@ def sign_in(stack: Mapping[str, str], email: str) -> Person:
     answer = supabase.auth.sign_in_with_password({"email": email, "password": stack["SEED_PASSWORD"]})
     if answer.session is None:
         raise ExpectationError(f"{email} could not sign in.")
-    functions = httpx.Client(
-        base_url=stack["FUNCTIONS_URL"],
-        headers={"Authorization": f"Bearer {answer.session.access_token}"},
-        timeout=30,
-    )
+    functions = _functions_for(stack, answer.session.access_token)
     return Person(answer_of(functions.get("/api/me")), supabase, functions)
 
 
@@ -83,3 +125,14 @@ def answer_of(response: httpx.Response) -> Row:
         asked = response.request
         raise ExpectationError(f"{asked.method} {asked.url.path} answered {response.status_code}: {response.text}")
     return response.json()
+
+
+def refusal_of(answer: httpx.Response) -> tuple[int, str]:
+    """Its status, and the code that a refusal has."""
+    return answer.status_code, answer.json().get("code", "")
+
+
+def _functions_for(stack: Mapping[str, str], bearer: str) -> httpx.Client:
+    return httpx.Client(
+        base_url=stack["FUNCTIONS_URL"], headers={"Authorization": f"Bearer {bearer}"}, timeout=PATIENCE
+    )

@@ -1,5 +1,6 @@
 """What the story keeps in mind: the matches of the house, its clock and its books."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -65,13 +66,13 @@ class Clock:
 
     def move_past(self, lesson: Row) -> None:
         """Five minutes after a lesson's end."""
-        self._move_to(instant(lesson["scheduled_end_utc"]) + timedelta(minutes=5))
+        self.move_to(instant(lesson["scheduled_end_utc"]) + timedelta(minutes=5))
 
     def tick(self) -> None:
         """A minute later."""
-        self._move_to(self.now + timedelta(minutes=1))
+        self.move_to(self.now + timedelta(minutes=1))
 
-    def _move_to(self, instant: datetime) -> None:
+    def move_to(self, instant: datetime) -> None:
         with psycopg.connect(self._database, autocommit=True) as connection:
             connection.execute("select private.set_clock(%s)", [instant])
         self.now = instant
@@ -93,3 +94,17 @@ class Books:
         (package,) = self._student.rows("packages", "tier_sessions, sessions_used", id=self._package_id)
         used = package["sessions_used"]
         self.notes.append((when, used, package["tier_sessions"] - used))
+
+
+def lessons_of(who: Person, match: Match) -> list[Row]:
+    """A match's sessions as this person sees them, by their start."""
+    return who.get("/api/sessions", match_id=match.id)["sessions"]
+
+
+def mark(who: Person, lesson: Row, body: Row) -> Row:
+    """What becomes of a lesson, as its tutor or an admin says it."""
+    return who.post(f"/api/sessions/{lesson['id']}/status", body)
+
+
+def ids_of(sessions: Sequence[Row]) -> list[str]:
+    return [session["id"] for session in sessions]

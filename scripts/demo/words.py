@@ -40,6 +40,11 @@ def moment(text: str) -> str:
     return f"{day(text)} {clock_time(text)}"
 
 
+def hour(text: str) -> str:
+    """`Wed 15:00`."""
+    return f"{datetime.fromisoformat(text):%a %H:%M}"
+
+
 def city(timezone: str) -> str:
     """`New York`."""
     return timezone.rpartition("/")[2].replace("_", " ")
@@ -119,3 +124,11 @@ def wall_time(pattern: Row) -> str:
 
 def plain(reason: str) -> str:
     return reason.replace("_", " ")
+
+
+def button(action: Row) -> Text:
+    """What it calls, or why it cannot be pressed."""
+    if action["allowed"]:
+        return Text(action["operation"] or "Meet link", style="green")
+    since = f" until {clock_time(action['opens_at'])}" if "opens_at" in action else ""
+    return Text(f"no: {action['code']}{since}", style="dim")
