@@ -1,4 +1,4 @@
--- Supabase Cron: each minute the database calls the functions' cron routes. Optional, and no migration: it is run by hand
+-- Supabase Cron: the database calls the functions' cron routes, most of them each minute. Optional, and no migration: it is run by hand
 -- once the functions are deployed, and again whenever this file has changed. docs/deploy.md tells how.
 --
 -- It needs the extensions pg_cron, pg_net and Vault; where one is missing (any plain Postgres) it says so and does nothing.
@@ -26,6 +26,8 @@ declare
   v_jobs constant jsonb := jsonb_build_object(
     -- One line for each route under /api/cron.
     'lessonkeeper-complete-sessions', array['* * * * *', format(v_call, '/api/cron/complete-sessions')],
+    'lessonkeeper-deliver-outbox', array['* * * * *', format(v_call, '/api/cron/deliver-outbox')],
+    'lessonkeeper-clean-up', array['17 * * * *', format(v_call, '/api/cron/clean-up')],
     -- pg_cron keeps a row of every run for ever: a week is enough. (pg_net forgets its answers by itself.)
     'lessonkeeper-forget-runs', array['30 3 * * *', v_forget]
   );

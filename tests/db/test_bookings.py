@@ -514,7 +514,7 @@ def test_accepting_makes_the_session_with_the_bookings_times_and_the_listings_li
     assert events(db, booking_id) == ["booking.requested", "booking.accepted"]
     assert events(db, session["id"]) == ["session.booked"]
     assert ledger(db, session["id"]) == []
-    for reader in (LENA, HARRIET, NADIA):
+    for reader in (NADIA, HARRIET, LENA):
         seen = db.call(reader, "get_session", p_session_id=session["id"])["session"]
         assert (seen["subject"], seen["meet_link"]) == ("Exam clinic", EXAM_CLINIC.meet_link)
     assert db.call(LENA, "list_sessions", p_origin="booking")["sessions"] == [seen]
@@ -587,6 +587,8 @@ def test_what_is_decided_is_so_for_good_and_again_it_is_the_same_answer(db: Data
         # Whatever version the caller saw, and also when the time has passed.
         db.set_clock(CLINIC + DAY)
         again = decide(db, NADIA, then, booking_id, expected_version=99)
+        for each in (again, answer):
+            (each["session"] or {}).pop("actions", None)  # those follow the clock
         assert again == answer | {"changed": False}
     else:
         with pytest.raises(Refused) as refused:

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from tests.database import Database, Refused
-from tests.db.lessons import DAY, HOUR, START, audit, booked, column, events, ledger, lesson, move, update, used
+from tests.db.lessons import BORN, DAY, HOUR, START, audit, booked, column, events, ledger, lesson, move, update, used
 from tests.house import BILAL, HARRIET, LENA, MATHEMATICS, NADIA, NEWCOMER, ZARA, Person
 
 END = START + HOUR
@@ -139,7 +139,7 @@ def test_a_wish_keeps_the_session_and_is_told_to_the_world(db: Database, origin:
     assert (wish["changed"], request["status"], request["reason"]) == (True, "pending", "Flu.")
     assert (request["requested_by"]["id"], request["requested_by_role"]) == (str(PEOPLE[side].id), side)
     assert (request["session"]["id"], request["session"]["status"]) == (str(session_id), "scheduled")
-    assert events(db, session_id) == ["cancellation.requested"]
+    assert events(db, session_id) == [*BORN[origin], "cancellation.requested"]
     assert audit(db, request["id"]) == [("cancellation_request_created", side, PEOPLE[side].id)]
 
 
@@ -233,7 +233,9 @@ def test_approving_cancels_with_the_reason_of_who_asked(db: Database, origin: st
     assert (answer["request"]["status"], answer["request"]["decision_reason"]) == ("approved", "Get well.")
     assert answer["request"]["session"]["status"] == "cancelled"
     assert column(db, session_id, "status_reason") == "Flu."
-    assert events(db, session_id) == ["cancellation.requested", "cancellation.approved", "session.cancelled"]
+    assert events(db, session_id) == [
+        *BORN[origin], "cancellation.requested", "cancellation.approved", "session.cancelled",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,8 @@ def test_run_twice_it_schedules_each_job_once(hosted: Database) -> None:
         assert schedule(hosted) == ""
         assert jobs(hosted) == {
             "lessonkeeper-complete-sessions": EACH_MINUTE,
+            "lessonkeeper-deliver-outbox": EACH_MINUTE,
+            "lessonkeeper-clean-up": "17 * * * *",
             "lessonkeeper-forget-runs": "30 3 * * *",
         }
 
@@ -152,7 +154,9 @@ def test_the_secret_stands_in_no_job_and_a_rotated_one_holds_at_once(hosted: Dat
     schedule(hosted)
     assert hosted.value("select count(*) from cron.job where strpos(command, 'made up') > 0") == 0
     hosted.run("update vault.decrypted_secrets set decrypted_secret = 'new' where name = 'lessonkeeper_cron_secret'")
-    assert [headers for _, headers, _ in requests_of_all_jobs(hosted)] == [{"Authorization": "Bearer new"}]
+    requests = requests_of_all_jobs(hosted)
+    assert requests
+    assert all(headers == {"Authorization": "Bearer new"} for _, headers, _ in requests)
 
 
 def test_an_empty_vault_is_an_error_and_schedules_nothing(hosted: Database) -> None:
