@@ -36,7 +36,7 @@ def marcus_does_not_come(diary: Diary, scheduler: Scheduler, cast: Cast, match: 
     lesson = lessons_of(zara, match)[0]
     window = timedelta(minutes=cast.nadia.get("/api/settings")["start_window_mins"])
     path = f"/api/sessions/{lesson['id']}"
-    early = diary.post("12:40", zara, "Physics", f"{path}/start")
+    early = diary.refused("12:40", zara, "Physics", f"{path}/start")
     began = diary.post("12:50", zara, "Physics", f"{path}/start")
     swept = diary.sweep("14:00", scheduler, zara, "Physics", lesson)
     disputed = diary.post("14:05", zara, "Physics", f"{path}/dispute", {"reason": "Nobody came."})

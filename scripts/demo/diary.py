@@ -25,20 +25,22 @@ class Diary:
         self._facts: list[tuple[str, object, object]] = []
 
     def post(self, time: str, who: Person, about: str, path: str, body: Row | None = None) -> Row:
-        """What this person is answered at that time of the day, UTC; a refusal is an answer, too."""
-        self._move_to(time)
-        return self._noted(who, about, who.try_post(path, body or {}))
+        """What this person is answered at that time of the day, UTC."""
+        return answer_of(self._ask(time, who, about, lambda: who.try_post(path, body or {})))
 
     def get(self, time: str, who: Person, about: str, path: str, **query: str) -> Row:
-        self._move_to(time)
-        return self._noted(who, about, who.try_get(path, **query))
+        return answer_of(self._ask(time, who, about, lambda: who.try_get(path, **query)))
+
+    def refused(self, time: str, who: Person, about: str, path: str, body: Row | None = None) -> Row:
+        """The same as `post`, where a refusal is expected."""
+        return self._ask(time, who, about, lambda: who.try_post(path, body or {})).json()
 
     def sweep(self, time: str, scheduler: Scheduler, who: Person, about: str, lesson: Row) -> Row:
         """The clock is called; what came of this person's lesson is noted, too."""
         self._move_to(time)
         answer = scheduler.call("complete-sessions")
         now = who.get(f"/api/sessions/{lesson['id']}")
-        self._note("", "the clock", about, answer, f"{came_of(answer.json())}: {_session(now)}")
+        self._note("", "scheduler", about, answer, f"{came_of(answer.json())}: {_session(now)}")
         return answer_of(answer)
 
     def pause(self) -> None:
@@ -54,13 +56,15 @@ class Diary:
         for sentence, found, wanted in self._facts:
             page.expect(sentence, found, wanted)
 
-    def _move_to(self, time: str) -> None:
-        self._clock.move_to(datetime.fromisoformat(f"{self._date}T{time}+00:00"))
-
-    def _noted(self, who: Person, about: str, answer: httpx.Response) -> Row:
+    def _ask(self, time: str, who: Person, about: str, ask: Callable[[], httpx.Response]) -> httpx.Response:
+        self._move_to(time)
+        answer = ask()
         local = to_local(self._clock.now, zone(who.timezone))
         self._note(f"{local:%H:%M}", who.name, about, answer, came_of(answer.json()))
-        return answer.json()
+        return answer
+
+    def _move_to(self, time: str) -> None:
+        self._clock.move_to(datetime.fromisoformat(f"{self._date}T{time}+00:00"))
 
     def _note(self, local: str, who: str, about: str, answer: httpx.Response, came: str) -> None:
         request = f"{answer.request.method} /{answer.request.url.path.rpartition('/')[2]}"
@@ -70,16 +74,18 @@ class Diary:
 
 def came_of(answer: Row) -> str:
     """An answer in a few words."""
-    return next(words(answer) for member, words in WORDS.items() if member in answer)
+    already = "already " if answer.get("changed") is False else ""
+    return already + next(words(answer) for member, words in WORDS.items() if member in answer)
 
 
 def _problem(answer: Row) -> str:
-    return f"{answer['code']} until {clock_time(answer['opens_at'])} ({answer['policy']})"
+    until = f" until {clock_time(answer['opens_at'])} ({answer['policy']})" if "opens_at" in answer else ""
+    return answer["code"] + until
 
 
 def _session(session: Row) -> str:
     late = ", late" if session["is_delayed"] and session["status"] == "in_progress" else ""
-    return f"{session['status']}{late}, {used(session)}"
+    return session["status"] + late + (f", {used(session)}" if session["package"] else "")
 
 
 def _sweep(answer: Row) -> str:
