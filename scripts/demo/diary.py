@@ -35,6 +35,13 @@ class Diary:
         """The same as `post`, where a refusal is expected."""
         return self._ask(time, who, about, lambda: who.try_post(path, body or {})).json()
 
+    def call(self, time: str, scheduler: Scheduler, job: str) -> Row:
+        """What a scheduler is answered."""
+        self._move_to(time)
+        answer = scheduler.call(job)
+        self._note("", "scheduler", "", answer, came_of(answer.json()))
+        return answer_of(answer)
+
     def sweep(self, time: str, scheduler: Scheduler, who: Person, about: str, lesson: Row) -> Row:
         """The clock is called; what came of this person's lesson is noted, too."""
         self._move_to(time)
@@ -88,6 +95,17 @@ def _session(session: Row) -> str:
     return session["status"] + late + (f", {used(session)}" if session["package"] else "")
 
 
+def _booking(answer: Row) -> str:
+    booking = answer["booking"]
+    if "session" in answer:
+        return f"{booking['status']}; session {answer['session']['status']}"
+    return f"{booking['status']} for {hour(booking['starts_at'])}"
+
+
+def _slots(answer: Row) -> str:
+    return "free: " + ", ".join(clock_time(slot["start_utc"]) for slot in answer["slots"])
+
+
 def _sweep(answer: Row) -> str:
     moved = [f"{answer[member]} {word}" for member, word in SWEPT.items() if answer[member]]
     return ", ".join(moved) or "none due"
@@ -109,9 +127,13 @@ def _proposals(answer: Row) -> str:
 SWEPT = {"started": "begun", "completed": "completed"}
 WORDS: Mapping[str, Callable[[dict[str, Any]], str]] = {
     "code": _problem,
+    "booking": _booking,
     "session": lambda answer: _session(answer["session"]),
     "request": lambda answer: _wish(answer["request"]),
     "requests": _proposals,
     "sweeps": _sweep,
+    "slots": _slots,
+    "delivered": lambda answer: f"{answer['delivered']} delivered",
+    "secret": lambda answer: f"a secret, shown once: {answer['secret'][:6]}…",
 }
 """By the member that an answer is known by."""

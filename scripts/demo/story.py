@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from scripts.demo.booking import a_booking
 from scripts.demo.cast import scheduler_of
 from scripts.demo.day import a_day, the_buttons
 from scripts.demo.house import Books, Clock
@@ -52,6 +53,8 @@ def tell(page: Page, stack: Mapping[str, str], seconds: float) -> None:
     nadia_corrects_one(page, nadia, clock, mathematics, books)
     nadia_fills_the_gap(page, nadia, mathematics)
     nadia_moves_a_series(page, nadia, english)
+
+    a_booking(page, clock, scheduler, everybody)
 
     tutor_and_student_look(page, bilal, lena, mathematics)
     nadia_looks(page, nadia, scheduler, lena, english)
