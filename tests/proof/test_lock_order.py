@@ -475,7 +475,9 @@ def taken_back(client: Database, action: Callable[[Database], Any]) -> None:
         pass
 
 
-def test_every_action_lets_every_other_finish_wherever_it_is_held(database_url: str) -> None:
+@pytest.mark.parametrize("others", [10, pytest.param(99, marks=pytest.mark.long)])
+def test_every_action_lets_others_finish_wherever_it_is_held(database_url: str, chance: Random, others: int) -> None:
+    """Some others by chance (`test_locks` has every pair); in the long run all."""
     house = Database.open(database_url)
     held = Held(house)
     first, second = Database.open(database_url), Database.open(database_url)
@@ -483,7 +485,7 @@ def test_every_action_lets_every_other_finish_wherever_it_is_held(database_url: 
     with house.connection, first.connection, second.connection, ThreadPoolExecutor(2) as threads:
         for table, (held_name, action) in product(PAUSES, held.actions.items()):
             first.run("select set_config('lk.pause', %s, false)", table)
-            for name, other in held.actions.items():
+            for name, other in chance.sample([*held.actions.items()], min(others, len(held.actions))):
                 house.run("select pg_advisory_lock(1)")
                 try:
                     one = threads.submit(taken_back, first, action)
