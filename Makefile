@@ -3,6 +3,8 @@
 PYTHON ?= python3
 python := .venv/bin/python
 stack  := $(python) -m scripts.stack
+# Each worker has a stack of its own, so more of them than cores would only take memory.
+spread := --numprocesses auto --maxprocesses 4 --dist worksteal
 
 ready := .venv/.ready node_modules/.ready
 
@@ -21,13 +23,13 @@ month: $(ready) ## a month's sessions for every match of the running stack: make
 	@$(python) -m scripts.month --month '$(MONTH)'
 
 test: $(ready) ## all tests
-	@$(python) -m pytest -m "not long"
+	@$(python) -m pytest -m "not long" $(spread)
 
 test-live: $(ready) ## only the tests that speak HTTP to a whole stack
-	@$(python) -m pytest -m "live and not long"
+	@$(python) -m pytest -m "live and not long" $(spread)
 
 test-long: $(ready) ## all tests, with the large counts too
-	@$(python) -m pytest
+	@$(python) -m pytest $(spread)
 
 up: $(ready) ## start database, API, sign-in, Studio and functions
 	@$(stack) up
