@@ -509,6 +509,7 @@ def test_an_admin_corrects_what_was_objected_to_and_the_credit_comes_back(db: Da
 FACTORY = {
     "start_window_mins": 15, "delay_grace_mins": 0, "tutor_correction_hours": 24, "sequence_lock": True,
     "events_kept_days": 90,
+    "review_window_days": 14,
 }  # fmt: skip
 
 
@@ -520,6 +521,7 @@ def test_admins_change_policies_one_by_one_and_the_rest_stays(db: Database) -> N
     for change in (
         {"start_window_mins": 30}, {"delay_grace_mins": 5}, {"tutor_correction_hours": 48}, {"sequence_lock": False},
         {"events_kept_days": 30},
+        {"review_window_days": 7},
     ):  # fmt: skip
         wanted = wanted | change
         answer = db.call(NADIA, "update_settings", **{f"p_{name}": value for name, value in change.items()})
@@ -547,6 +549,7 @@ def test_a_changed_policy_is_audited_with_what_it_was(db: Database) -> None:
         ("delay_grace_mins", 0, 240),
         ("tutor_correction_hours", 0, 720),
         ("events_kept_days", 7, 3650),
+        ("review_window_days", 1, 365),
     ],
 )
 def test_a_policy_has_bounds_and_says_them(db: Database, name: str, least: int, most: int) -> None:

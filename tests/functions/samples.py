@@ -158,6 +158,7 @@ house_settings: Mapping[str, Any] = {
     "tutor_correction_hours": 24,
     "sequence_lock": True,
     "events_kept_days": 90,
+    "review_window_days": 14,
     "updated_at": "2026-02-01T09:00:00+00:00",
 }
 clock_step: Mapping[str, Any] = {

@@ -89,6 +89,8 @@ FIELDS: list[tuple[str, str, object, str]] = [
     ("PATCH", "/settings", {"sequence_lock": 1}, "sequence_lock"),
     ("PATCH", "/settings", {"events_kept_days": 6}, "events_kept_days"),
     ("PATCH", "/settings", {"events_kept_days": 3_651}, "events_kept_days"),
+    ("PATCH", "/settings", {"review_window_days": 0}, "review_window_days"),
+    ("PATCH", "/settings", {"review_window_days": 366}, "review_window_days"),
     ("PATCH", "/settings", {"only_row": True}, "only_row"),
     ("PUT", SCHEDULE, pattern(days=[0]), "schedule_pattern.days.0"),
     ("PUT", SCHEDULE, pattern(days=[1, 8]), "schedule_pattern.days.1"),

@@ -250,6 +250,7 @@ def test_an_admin_sets_the_policies_and_they_hold_at_once(house: ServedHouse, le
         "tutor_correction_hours": 24,
         "sequence_lock": True,
         "events_kept_days": 90,
+        "review_window_days": 14,
     }
     for who in (BILAL, LENA):
         problem(house.sign_in(who).get("/settings"), 403, "not_allowed")
