@@ -17,6 +17,7 @@ from functions import (
     packages,
     people,
     policies,
+    reviews,
     schedules,
     sessions,
     webhook_endpoints,
@@ -46,6 +47,7 @@ _TAGS = [
 ]
 _PARTS = (
     sessions,
+    reviews,
     schedules,
     months,
     people,

@@ -18,6 +18,7 @@
 create type public.learning_event_type as enum (
   'session', 'assessment', 'video', 'quiz', 'badge', 'streak', 'level_up', 'daily_recommendations', 'homework', 'note',
   'session_completed', 'session_cancelled', 'session_rescheduled', 'session_missed');
+comment on type public.learning_event_type is 'What a learning record is made of.';
 
 create table public.learning_events (
   id uuid primary key default gen_random_uuid(),
@@ -33,6 +34,7 @@ create table public.learning_events (
   constraint learning_events_once unique (outbox_event_id)
 );
 comment on table public.learning_events is 'What happened in a student''s learning: every session action, and what people record.';
+comment on column public.learning_events.event_type is 'What happened; the last four are a session''s actions.';
 comment on column public.learning_events.event_data is 'The particulars of the type, such as the old time of a move.';
 comment on column public.learning_events.content_for_embedding is 'The event in sentences, for searching; times are UTC.';
 comment on column public.learning_events.outbox_event_id is

@@ -45,6 +45,9 @@ credit_ledger   x    -    -    -    ei   m    -    c    ec   m    ip   *    *
 sessions        x    -    -    -    ei   m    -    c    ec   m    ip   *    *
 session_moves   x    -    -    -    ei   m    -    c    ec   m    ip   *    *
 disputes        x    -    -    -    ei   m    -    c    ec   m    ip   *    *
+learning_events  x   -    -    -    ei   m    -    c    ec   m    ip   *    *
+review_windows  x    -    -    -    ei   m    -    c    ec   m    ip   *    *
+reviews         x    -    -    -    ei   m    -    c    ec   m    ip   *    *
 holidays        x    -    -    -    *    *    -    -    *    *    *    *    *
 time_off        x    -    -    -    H    B    -    -    O    L    Z    *    *
 settings        x    -    -    -    -    -    -    -    -    -    -    *    *
@@ -68,6 +71,15 @@ ABOUT = {
         "(select request_id from public.sessions s join public.matches m on m.id = match_id where s.id = session_id)"
     ),
     "disputes": (
+        "(select request_id from public.sessions s join public.matches m on m.id = match_id where s.id = session_id)"
+    ),
+    "learning_events": (
+        "(select request_id from public.sessions s join public.matches m on m.id = match_id where s.id = session_id)"
+    ),
+    "review_windows": (
+        "(select request_id from public.sessions s join public.matches m on m.id = match_id where s.id = session_id)"
+    ),
+    "reviews": (
         "(select request_id from public.sessions s join public.matches m on m.id = match_id where s.id = session_id)"
     ),
     "holidays": "null",
@@ -140,6 +152,9 @@ mark_missed                        x    401  403  404  ok   404  403  404  403  
 mark_missed (by the tutor)         x    401  403  404  ok   404  403  404  403  404  404  ok   x
 dispute_session                    x    401  403  404  403  404  403  404  ok   404  404  403  x
 dispute_session (a person's word)  x    401  403  404  403  404  403  404  409  404  404  403  x
+review_session                     x    401  403  404  403  404  403  404  ok   404  404  403  x
+review_session (once more)         x    401  403  404  403  404  403  404  409  404  404  403  x
+review_session (not done)          x    401  403  404  403  404  403  404  409  404  404  403  x
 refresh_session_statuses           x    401  403  ok   ok   ok   403  ok   ok   ok   ok   ok   x
 sweep_session_statuses             x    x    x    x    x    x    x    x    x    x    x    x    ok
 move_session_to_package            x    401  403  403  403  403  403  403  403  403  403  422  x
@@ -150,6 +165,7 @@ once (refreshing one's own)        x    401  403  ok   ok   ok   403  ok   ok   
 get_settings                       x    401  403  403  403  403  403  403  403  403  403  ok   x
 update_settings                    x    401  403  403  403  403  403  403  403  403  403  ok   x
 get_metrics                        x    401  403  403  403  403  403  403  403  403  403  ok   x
+get_daily_outcomes                 x    401  403  403  403  403  403  403  403  403  403  ok   x
 list_webhook_endpoints             x    401  403  403  403  403  403  403  403  403  403  ok   x
 create_webhook_endpoint            x    401  403  403  403  403  403  403  403  403  403  ok   x
 update_webhook_endpoint            x    401  403  403  403  403  403  403  403  403  403  ok   x
@@ -286,6 +302,9 @@ DEEDS: dict[str, Callable[[Things], Arguments]] = {
         "p_session_id": things.sessions[0],
         "p_reason": "Nobody came.",
     },
+    "review_session": lambda things: {"p_session_id": things.sessions[-2], "p_rating": 5},
+    "review_session (once more)": lambda things: {"p_session_id": things.sessions[0], "p_rating": 1},
+    "review_session (not done)": lambda things: {"p_session_id": things.sessions[1], "p_rating": 5},
     "refresh_session_statuses": lambda _: {},
     "sweep_session_statuses": lambda _: {"p_limit": 1},
     "move_session_to_package": lambda things: {
@@ -320,6 +339,7 @@ DEEDS: dict[str, Callable[[Things], Arguments]] = {
     "get_settings": lambda _: {},
     "update_settings": lambda _: {"p_start_window_mins": 20},
     "get_metrics": lambda _: {"p_from": "2026-03-01T00:00Z", "p_to": "2026-04-01T00:00Z"},
+    "get_daily_outcomes": lambda _: {"p_from": "2026-03-01", "p_to": "2026-03-31"},
     "list_webhook_endpoints": lambda _: {},
     "create_webhook_endpoint": lambda _: {"p_url": "https://receiver.test"},
     "update_webhook_endpoint": lambda things: {"p_endpoint_id": things.endpoint, "p_is_enabled": False},

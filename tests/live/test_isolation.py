@@ -32,6 +32,7 @@ OPEN_TO_OTHERS = {
     "PATCH /api/sessions/{session_id}/complete": "its people",
     "POST /api/sessions/{session_id}/missed": "its tutor",
     "POST /api/sessions/{session_id}/dispute": "its student",
+    "POST /api/sessions/{session_id}/review": "its student",
     "POST /api/sessions/refresh-status": "anyone, their own",
     "GET /api/cron/complete-sessions": "the scheduler, with a secret of its own, and nobody's token",
     "POST /api/requests": "students for themselves",

@@ -95,6 +95,12 @@ def _dispute(house: ServedHouse) -> Write:
     return Write("POST", f"{lesson}/dispute", {"reason": "Nobody came"}, {"reason": "another"}, OLIVER)
 
 
+def _review(house: ServedHouse) -> Write:
+    lesson = f"/sessions/{english_sessions(house)[0]['id']}"
+    assert house.sign_in(HARRIET).post(f"{lesson}/complete").status_code == 200
+    return Write("POST", f"{lesson}/review", {"rating": 5}, {"rating": 4}, OLIVER)
+
+
 def _refresh(house: ServedHouse) -> Write:
     english_sessions(house)
     return Write("POST", "/sessions/refresh-status", None, None, OLIVER)
@@ -188,6 +194,7 @@ WRITES: dict[str, Callable[[ServedHouse], Write]] = {
     "complete_session_by_patch": _button("PATCH", "complete"),
     "mark_missed": _missed,
     "dispute_session": _dispute,
+    "review_session": _review,
     "refresh_session_statuses": _refresh,
     "move_session_to_package": _package_of_session,
     "update_settings": lambda _: Write("PATCH", "/settings", {"start_window_mins": 20}, {"start_window_mins": 30}),

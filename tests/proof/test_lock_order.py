@@ -112,8 +112,14 @@ class Storm:
         return who, "update_me", {"p_timezone": self._chance.choice(("Europe/London", "Asia/Karachi"))}
 
     def _button(self, match: Match) -> Call:
-        button = self._chance.choice(("start_session", "complete_session", "dispute_session", "mark_missed"))
-        more = {"dispute_session": {"p_reason": "Nobody came."}, "mark_missed": {"p_by": "student"}}.get(button, {})
+        button = self._chance.choice(
+            ("start_session", "complete_session", "dispute_session", "mark_missed", "review_session")
+        )
+        more = {
+            "dispute_session": {"p_reason": "Nobody came."},
+            "mark_missed": {"p_by": "student"},
+            "review_session": {"p_rating": self._chance.randint(1, 5)},
+        }.get(button, {})
         who = self._chance.choice((match.tutor, match.student, NADIA))
         return who, button, {"p_session_id": self._chance.choice(self._sessions)} | more
 
@@ -150,7 +156,7 @@ def test_a_storm_of_all_that_locks_never_deadlocks(database_url: str, chance: Ra
     assert {
         "tutor_update_session", "move_session_to_package", "add_extra_session", "generate_sessions", "generate_month",
         "update_package", "update_match", "update_me", "start_session", "complete_session", "mark_missed",
-        "refresh_session_statuses", "sweep_session_statuses",
+        "review_session", "refresh_session_statuses", "sweep_session_statuses",
     } <= set(met), met  # fmt: skip
 
 
@@ -282,6 +288,9 @@ class Held:
             "say that the third was missed": self._call("mark_missed", p_session_id=third, p_by="student"),
             "object to last night's": lambda db: db.call(
                 ENGLISH.student, "dispute_session", p_session_id=last_night, p_reason="Nobody came."
+            ),
+            "review last night's": lambda db: db.call(
+                ENGLISH.student, "review_session", p_session_id=last_night, p_rating=5
             ),
             "let the clock move all": lambda db: db.call("service_role", "sweep_session_statuses"),
             "let the clock move the tutor's": lambda db: db.call(HARRIET, "refresh_session_statuses"),
