@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from lib.answers import Answer, Utc
 from lib.database import Database
@@ -13,9 +13,22 @@ from lib.targets import TargetRefused, targets
 
 Url = Annotated[WebAddress, Field(description="Where messages are posted to: public, with `https://`.")]
 Description = Annotated[Title, Field(description="What it is, in your words.", examples=["The bookkeeping"])]
+
+
+def _each_once(names: list[str]) -> list[str]:
+    if len(set(names)) < len(names):
+        raise ValueError("must name each type at most once")
+    return names
+
+
 EventTypes = Annotated[
-    list[Annotated[str, Field(max_length=100, examples=["session.completed"])]],
-    Field(max_length=100, description="Only these; the list of endpoints names all there are. Empty: every one."),
+    list[Annotated[str, Field(max_length=100, pattern=r"^[a-z_]+\.[a-z_]+$", examples=["session.completed"])]],
+    Field(
+        max_length=100,
+        json_schema_extra={"uniqueItems": True},
+        description="Only these; the list of endpoints names all there are. Empty: every one.",
+    ),
+    AfterValidator(_each_once),
 ]
 Secret = Annotated[
     str,

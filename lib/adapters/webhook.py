@@ -103,7 +103,8 @@ class WebhookSender:
     async def _post(self, message: Message) -> Sent:
         target = self._targets.read(message.url)
         url = httpcore.URL(scheme=target.raw_scheme, host=target.raw_host, port=target.port, target=target.raw_path)
-        headers = list(signed_headers(message, int(self._clock())).items())
+        signed = signed_headers(message, int(self._clock()))
+        headers = [("Host", target.netloc.decode("ascii")), *signed.items()]
         async with self._connections.stream("POST", url, headers=headers, content=message.body) as answer:
             await _read_a_little(answer)
             return _meaning_of(answer, self._clock())

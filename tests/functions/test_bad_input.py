@@ -17,7 +17,12 @@ START, COMPLETE, MISSED, DISPUTE = (
 )
 SCHEDULE = f"/matches/{s.MATCH}/schedule"
 EXTRA = f"/matches/{s.MATCH}/sessions/extra"
+HOOKS = "/webhook-endpoints"
 CANARY = "canary"
+
+
+def hook(**more: object) -> dict[str, Any]:
+    return {"url": s.endpoint["url"], **more}
 
 
 def pattern(**changed: object) -> dict[str, Any]:
@@ -96,6 +101,17 @@ FIELDS: list[tuple[str, str, object, str]] = [
     ("PATCH", "/settings", {"review_window_days": 0}, "review_window_days"),
     ("PATCH", "/settings", {"review_window_days": 366}, "review_window_days"),
     ("PATCH", "/settings", {"only_row": True}, "only_row"),
+    ("POST", HOOKS, {}, "url"),
+    ("POST", HOOKS, {"url": f"{CANARY}://x"}, "url"),
+    ("POST", HOOKS, hook(secret="whsec_x"), "secret"),
+    ("POST", HOOKS, hook(description="x" * 201), "description"),
+    ("POST", HOOKS, hook(description="a\nb"), "description"),
+    ("POST", HOOKS, hook(event_types="session.completed"), "event_types"),
+    ("POST", HOOKS, hook(event_types=[CANARY]), "event_types.0"),
+    ("POST", HOOKS, hook(event_types=["session.completed\n"]), "event_types.0"),
+    ("POST", HOOKS, hook(event_types=["session.completed"] * 2), "event_types"),
+    ("PATCH", f"{HOOKS}/{s.OTHER}", {"is_enabled": 1}, "is_enabled"),
+    ("PATCH", f"{HOOKS}/{s.OTHER}", {"disabled_reason": "gone"}, "disabled_reason"),
     ("PUT", SCHEDULE, pattern(days=[0]), "schedule_pattern.days.0"),
     ("PUT", SCHEDULE, pattern(days=[1, 8]), "schedule_pattern.days.1"),
     ("PUT", SCHEDULE, pattern(days=[2, 2]), "schedule_pattern.days"),

@@ -174,6 +174,7 @@ delete_webhook_endpoint            x    401  403  403  403  403  403  403  403  
 list_deliveries                    x    401  403  403  403  403  403  403  403  403  403  ok   x
 get_delivery                       x    401  403  403  403  403  403  403  403  403  403  ok   x
 replay_delivery                    x    401  403  403  403  403  403  403  403  403  403  ok   x
+replay_delivery (a pending one)    x    401  403  403  403  403  403  403  403  403  403  409  x
 list_events                        x    401  403  403  403  403  403  403  403  403  403  ok   x
 claim_deliveries                   x    x    x    x    x    x    x    x    x    x    x    x    ok
 settle_deliveries                  x    x    x    x    x    x    x    x    x    x    x    x    ok
@@ -201,6 +202,7 @@ class Things:
     time_off: UUID
     endpoint: UUID
     delivered: UUID
+    pending: UUID
 
     @classmethod
     def of(cls, house: Database) -> "Things":
@@ -220,6 +222,7 @@ class Things:
             time_off=house.value("select id from public.time_off where user_id = %s", ENGLISH.tutor.id),
             endpoint=house.value("select id from public.webhook_endpoints"),
             delivered=house.value("select id from public.deliveries where status = 'delivered' limit 1"),
+            pending=house.value("select id from public.deliveries where status = 'pending' limit 1"),
         )
 
 
@@ -348,6 +351,7 @@ DEEDS: dict[str, Callable[[Things], Arguments]] = {
     "list_deliveries": lambda things: {"p_endpoint_id": things.endpoint},
     "get_delivery": lambda things: {"p_delivery_id": things.delivered},
     "replay_delivery": lambda things: {"p_delivery_id": things.delivered},
+    "replay_delivery (a pending one)": lambda things: {"p_delivery_id": things.pending},
     "list_events": lambda _: {},
     "claim_deliveries": lambda _: {"p_limit": 1},
     "settle_deliveries": lambda _: {"p_results": "[]"},

@@ -208,6 +208,8 @@ GUARDS: list[tuple[str, str, str]] = [
     ("check_transition", "perform private.check_sequence(p_session);", "null;"),
     ("check_transition", "p_role = 'tutor' and private.is_live(p_session.status)", "private.is_live(p_session.status)"),
     ("check_sequence", "and private.is_live(s.status)", ""),
+    # Sending again.
+    ("replay_delivery", "v_delivery.status = 'pending' or ", ""),
 ]
 """Private function, a guard in its source, and what stands there instead."""
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpcore
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -16,7 +17,7 @@ from standardwebhooks import Webhook
 
 from lib.adapters import Sent
 from lib.adapters.webhook import LONGEST_WAIT, Message, WebhookSender, signed_headers
-from lib.targets import Targets
+from lib.targets import GuardedNetwork, Targets
 from scripts.receiver import Receiver
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
@@ -72,6 +73,30 @@ async def test_a_receiver_verifies_what_comes_and_gets_the_very_bytes(receiver: 
     assert received.headers["content-type"] == "application/json"
     assert received.headers["host"] == receiver.url.removeprefix("http://")
     assert SECRET not in str(received.headers)
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("http://hooks.example.com/", "hooks.example.com"),
+        ("http://Hooks.example.com:80/", "hooks.example.com"),
+        ("http://hooks.example.com:8080", "hooks.example.com:8080"),
+        ("http://[2606:2800::1]:8080/", "[2606:2800::1]:8080"),
+    ],
+)
+async def test_the_host_is_named_as_http_wants_it(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, url: str, host: str
+) -> None:
+    port = int(receiver.url.rpartition(":")[2])
+    connect = GuardedNetwork.connect_tcp
+
+    async def to_the_receiver(network: GuardedNetwork, **_: object) -> httpcore.AsyncNetworkStream:
+        return await connect(network, "127.0.0.1", port)
+
+    monkeypatch.setattr(GuardedNetwork, "connect_tcp", to_the_receiver)
+    async with WebhookSender(HERE) as sender:
+        assert await sender.send(message(url)) == Sent("delivered", 204)
+    assert receiver.messages[-1].headers["host"] == host
 
 
 async def test_while_two_secrets_are_valid_either_verifies(receiver: Receiver) -> None:

@@ -105,6 +105,8 @@ def ids_of(house: Database) -> Ids:
         "guardian_id": things.guardian,
         "holiday_id": things.holiday,
         "time_off_id": things.time_off,
+        "endpoint_id": things.endpoint,
+        "delivery_id": things.delivered,
     }
     return {name: str(value) for name, value in known.items()}
 

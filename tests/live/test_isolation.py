@@ -35,6 +35,8 @@ OPEN_TO_OTHERS = {
     "POST /api/sessions/{session_id}/review": "its student",
     "POST /api/sessions/refresh-status": "anyone, their own",
     "GET /api/cron/complete-sessions": "the scheduler, with a secret of its own, and nobody's token",
+    "GET /api/cron/deliver-outbox": "the same",
+    "GET /api/cron/clean-up": "the same",
     "POST /api/requests": "students for themselves",
     "GET /api/packages/{package_id}/statement": "its student",
 }

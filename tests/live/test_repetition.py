@@ -16,6 +16,7 @@ from tests.live.served import ServedHouse
 pytestmark = pytest.mark.live
 
 PATTERN = {"timezone": "Europe/London", "days": [1], "time": "09:00"}
+HOOK = "http://127.0.0.1:9/hook"
 DURING_THE_FIRST = "2026-03-03T17:30:00+00:00"
 """In the middle of the first English lesson."""
 AFTER_THE_FIRST = "2026-03-03T18:00:00+00:00"
@@ -104,6 +105,23 @@ def _review(house: ServedHouse) -> Write:
 def _refresh(house: ServedHouse) -> Write:
     english_sessions(house)
     return Write("POST", "/sessions/refresh-status", None, None, OLIVER)
+
+
+def _webhook(method: str, action: str = "", **body: Any) -> Callable[[ServedHouse], Write]:
+    def write(house: ServedHouse) -> Write:
+        made = house.sign_in(NADIA).post("/webhook-endpoints", json={"url": HOOK})
+        path = f"/webhook-endpoints/{made.json()['id']}{action}"
+        return Write(method, path, body or None, {"description": "another"} if body else None)
+
+    return write
+
+
+def _delivered(house: ServedHouse) -> Write:
+    """What was given up, because nobody listens there any more."""
+    assert house.sign_in(NADIA).post("/webhook-endpoints", json={"url": HOOK}).status_code == 201
+    english_sessions(house)
+    house.database.run("update public.deliveries set status = 'dead'")
+    return Write("POST", f"/deliveries/{one(house, 'select id from public.deliveries limit 1')}/replay", None, None)
 
 
 def _ended(house: ServedHouse) -> Write:
@@ -197,6 +215,11 @@ WRITES: dict[str, Callable[[ServedHouse], Write]] = {
     "review_session": _review,
     "refresh_session_statuses": _refresh,
     "move_session_to_package": _package_of_session,
+    "create_webhook_endpoint": _post("/webhook-endpoints", {"url": HOOK}, description="another"),
+    "update_webhook_endpoint": _webhook("PATCH", description="The bookkeeping"),
+    "delete_webhook_endpoint": _webhook("DELETE"),
+    "rotate_webhook_secret": _webhook("POST", "/rotate-secret"),
+    "replay_delivery": _delivered,
     "update_settings": lambda _: Write("PATCH", "/settings", {"start_window_mins": 20}, {"start_window_mins": 30}),
 }
 
