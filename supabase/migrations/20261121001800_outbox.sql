@@ -121,9 +121,13 @@ declare
   v_repaired integer := 0;
 begin
   for v_failure in
-    select f.reaction, e as event
-      from private.reaction_failures f join private.outbox_events e on e.id = f.event_id
-     where f.retry_at <= private.now() order by f.retry_at, f.event_id, f.reaction limit p_limit for update of f skip locked
+    with due as (
+      select f.reaction, e as event
+        from private.reaction_failures f join private.outbox_events e on e.id = f.event_id
+       where f.retry_at <= private.now() order by f.retry_at, f.event_id, f.reaction limit p_limit for update of f skip locked
+    )
+    -- In the order in which everybody locks sessions: what refers to one locks it.
+    select reaction, event from due order by (event).aggregate_id, (event).id, reaction
   loop
     v_tried := v_tried + 1;
     if private.run_reaction(v_failure.reaction, v_failure.event) then
