@@ -112,14 +112,8 @@ class Storm:
         return who, "update_me", {"p_timezone": self._chance.choice(("Europe/London", "Asia/Karachi"))}
 
     def _button(self, match: Match) -> Call:
-        button = self._chance.choice(
-            ("start_session", "complete_session", "dispute_session", "mark_missed", "review_session")
-        )
-        more = {
-            "dispute_session": {"p_reason": "Nobody came."},
-            "mark_missed": {"p_by": "student"},
-            "review_session": {"p_rating": self._chance.randint(1, 5)},
-        }.get(button, {})
+        button = self._chance.choice(("start_session", "complete_session", "dispute_session", "mark_missed"))
+        more = {"dispute_session": {"p_reason": "Nobody came."}, "mark_missed": {"p_by": "student"}}.get(button, {})
         who = self._chance.choice((match.tutor, match.student, NADIA))
         return who, button, {"p_session_id": self._chance.choice(self._sessions)} | more
 
@@ -156,7 +150,7 @@ def test_a_storm_of_all_that_locks_never_deadlocks(database_url: str, chance: Ra
     assert {
         "tutor_update_session", "move_session_to_package", "add_extra_session", "generate_sessions", "generate_month",
         "update_package", "update_match", "update_me", "start_session", "complete_session", "mark_missed",
-        "review_session", "refresh_session_statuses", "sweep_session_statuses",
+        "refresh_session_statuses", "sweep_session_statuses",
     } <= set(met), met  # fmt: skip
 
 
@@ -204,7 +198,8 @@ def test_the_end_of_a_match_and_everything_else_about_it(database_url: str, chan
 # --- each pair, held against each other ---------------------------------------------------------------------------
 
 PAUSES = (
-    "requests", "matches", "profiles", "sessions", "packages", "credit_ledger", "webhook_endpoints", "deliveries",
+    "requests", "matches", "profiles", "sessions", "packages", "credit_ledger", "learning_events", "reviews",
+    "webhook_endpoints", "deliveries",
 )  # fmt: skip
 
 # An action that sets lk.pause waits here, after it has written to the table and before any other trigger.
@@ -257,6 +252,13 @@ class Held:
             last_night,
         )
         lesson(house, ENGLISH, instant("2026-03-10 21:30"), status="in_progress")
+        # What was to follow from two of them is still to be repaired.
+        house.run("delete from public.learning_events")
+        house.run(
+            "insert into private.reaction_failures (reaction, event_id, sqlstate, retry_at)"
+            " select 'learning_record', id, '22012', private.now() from private.outbox_events"
+            " where event_type = 'session.completed'"
+        )
         hook = endpoint(house)
         for _ in range(3):
             happen(house)
