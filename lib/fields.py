@@ -109,6 +109,13 @@ Remark = Annotated[
 ]
 """A few words in lines. May be empty, which clears it."""
 
+Opinion = Annotated[
+    str,
+    Field(max_length=2_000, json_schema_extra=_shown(_LINES), examples=["I understand fractions now."]),
+    _LINES_FORM,
+]
+"""What somebody thinks, in lines. Empty means nothing."""
+
 Title = Annotated[
     str,
     Field(max_length=200, json_schema_extra=_shown(_LINE)),

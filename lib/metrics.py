@@ -1,12 +1,13 @@
 """How a period went."""
 
+from datetime import date
 from uuid import UUID
 
 from pydantic import Field
 
 from lib.answers import Answer, Participant, Utc
 from lib.database import Database
-from lib.fields import Instant, Request
+from lib.fields import Day, Instant, Request
 
 
 class MetricsQuery(Request):
@@ -47,6 +48,39 @@ class Metrics(Answer):
     to: Utc
     total: Figures
     by_tutor: list[TutorFigures] = Field(description="By name; only tutors who have sessions in the period.")
+
+
+class DailyQuery(Request):
+    """Which days, by the sessions' starts in UTC, and whose."""
+
+    from_: Day = Field(alias="from", description="The first day.")
+    to: Day = Field(description="The last day; at most 366 days after the first.")
+    tutor_id: UUID | None = Field(default=None, description="Only this tutor's. Left out: everybody's.")
+
+
+class DayOutcomes(Answer):
+    """How the sessions of a day ended, as far as they have."""
+
+    on_date: date
+    done: int
+    no_show_student: int
+    no_show_tutor: int
+    cancelled: int
+    delayed: int = Field(description="Of all sessions of the day, whatever became of them.")
+    hours_done: float = Field(examples=[7.5])
+
+
+class DailyOutcomes(Answer):
+    """How days went."""
+
+    from_: date = Field(alias="from")
+    to: date
+    days: list[DayOutcomes] = Field(description="Earliest first; only days with something to count.")
+
+
+async def get_daily_outcomes(database: Database, query: DailyQuery) -> DailyOutcomes:
+    """How the sessions of each day ended, from counters that follow every change."""
+    return DailyOutcomes.model_validate(await database.rpc("get_daily_outcomes", query.parameters()))
 
 
 async def get_metrics(database: Database, query: MetricsQuery) -> Metrics:

@@ -39,6 +39,10 @@ EventsKept = Annotated[
         description="After how many days events and their finished deliveries are forgotten.",
     ),
 ]
+ReviewWindow = Annotated[
+    int,
+    Field(strict=True, ge=1, le=365, description="For how many days a student may review a session that is done."),
+]
 SequenceLock = Annotated[Flag, Field(description="Whether a tutor must resolve the sessions of a package in order.")]
 
 
@@ -52,6 +56,7 @@ class HouseSettings(Answer):
     tutor_may_reschedule: TutorMayReschedule
     consent_hours: ConsentHours
     events_kept_days: EventsKept
+    review_window_days: ReviewWindow
     updated_at: Utc
 
 
@@ -65,6 +70,7 @@ class SettingsUpdate(Changes):
     tutor_may_reschedule: TutorMayReschedule | None = None
     consent_hours: ConsentHours | None = None
     events_kept_days: EventsKept | None = None
+    review_window_days: ReviewWindow | None = None
 
 
 async def get_settings(database: Database) -> HouseSettings:

@@ -29,13 +29,15 @@ create table public.settings (
   tutor_may_reschedule boolean not null default false,
   consent_hours integer not null default 48,
   events_kept_days integer not null default 90,
+  review_window_days integer not null default 14,
   updated_at timestamptz not null default private.now(),
   constraint settings_has_one_row check (only_row),
   constraint settings_start_window_is_sane check (start_window_mins between 0 and 1440),
   constraint settings_delay_grace_is_sane check (delay_grace_mins between 0 and 240),
   constraint settings_correction_window_is_sane check (tutor_correction_hours between 0 and 720),
   constraint settings_consent_hours_are_sane check (consent_hours between 1 and 720),
-  constraint settings_events_are_kept check (events_kept_days between 7 and 3650)
+  constraint settings_events_are_kept check (events_kept_days between 7 and 3650),
+  constraint settings_review_window_is_sane check (review_window_days between 1 and 365)
 );
 comment on table public.settings is 'The policies of the house, one row. Change them here; every change is audited.';
 comment on column public.settings.start_window_mins is 'How many minutes before its start a session may be started.';
@@ -45,11 +47,13 @@ comment on column public.settings.sequence_lock is 'Whether a tutor must resolve
 comment on column public.settings.tutor_may_reschedule is 'Whether a tutor may move a session without asking an admin.';
 comment on column public.settings.consent_hours is 'How many hours a guardian has to answer a wish to cancel.';
 comment on column public.settings.events_kept_days is 'After how many days events and their finished deliveries are forgotten.';
+comment on column public.settings.review_window_days is 'For how many days a student may review a session that is done.';
 comment on constraint settings_start_window_is_sane on public.settings is 'start_window_mins is 0 to 1440.';
 comment on constraint settings_delay_grace_is_sane on public.settings is 'delay_grace_mins is 0 to 240.';
 comment on constraint settings_correction_window_is_sane on public.settings is 'tutor_correction_hours is 0 to 720.';
 comment on constraint settings_consent_hours_are_sane on public.settings is 'consent_hours is 1 to 720.';
 comment on constraint settings_events_are_kept on public.settings is 'events_kept_days is 7 to 3650.';
+comment on constraint settings_review_window_is_sane on public.settings is 'review_window_days is 1 to 365.';
 insert into public.settings default values;
 create trigger settings_touch before update on public.settings for each row execute function private.touch();
 create trigger settings_audit after update on public.settings
@@ -80,7 +84,7 @@ grant execute on function private.get_settings(), public.get_settings() to authe
 
 create function private.update_settings(
   p_start_window_mins integer, p_delay_grace_mins integer, p_tutor_correction_hours integer, p_sequence_lock boolean,
-  p_tutor_may_reschedule boolean, p_consent_hours integer, p_events_kept_days integer
+  p_tutor_may_reschedule boolean, p_consent_hours integer, p_events_kept_days integer, p_review_window_days integer
 ) returns jsonb
 language plpgsql security definer
 set search_path = '' set timezone = 'UTC'
@@ -96,7 +100,8 @@ begin
          sequence_lock = coalesce(p_sequence_lock, sequence_lock),
          tutor_may_reschedule = coalesce(p_tutor_may_reschedule, tutor_may_reschedule),
          consent_hours = coalesce(p_consent_hours, consent_hours),
-         events_kept_days = coalesce(p_events_kept_days, events_kept_days);
+         events_kept_days = coalesce(p_events_kept_days, events_kept_days),
+         review_window_days = coalesce(p_review_window_days, review_window_days);
   return private.get_settings();
 exception when check_violation then
   get stacked diagnostics v_violated = constraint_name;
@@ -107,18 +112,19 @@ $$;
 create function public.update_settings(
   p_start_window_mins integer default null, p_delay_grace_mins integer default null,
   p_tutor_correction_hours integer default null, p_sequence_lock boolean default null,
-  p_tutor_may_reschedule boolean default null, p_consent_hours integer default null, p_events_kept_days integer default null
+  p_tutor_may_reschedule boolean default null, p_consent_hours integer default null, p_events_kept_days integer default null,
+  p_review_window_days integer default null
 ) returns jsonb
 language sql volatile security invoker
 set search_path = '' set timezone = 'UTC'
 return private.update_settings(
   p_start_window_mins, p_delay_grace_mins, p_tutor_correction_hours, p_sequence_lock, p_tutor_may_reschedule, p_consent_hours,
-  p_events_kept_days);
-comment on function public.update_settings(integer, integer, integer, boolean, boolean, integer, integer) is
+  p_events_kept_days, p_review_window_days);
+comment on function public.update_settings(integer, integer, integer, boolean, boolean, integer, integer, integer) is
   'Admins change policies of the house; what is left out stays. Refuses: 401, 403 not_allowed, 422 invalid.';
 grant execute on function
-  private.update_settings(integer, integer, integer, boolean, boolean, integer, integer),
-  public.update_settings(integer, integer, integer, boolean, boolean, integer, integer) to authenticated;
+  private.update_settings(integer, integer, integer, boolean, boolean, integer, integer, integer),
+  public.update_settings(integer, integer, integer, boolean, boolean, integer, integer, integer) to authenticated;
 
 -- Words about a status -------------------------------------------------------------------------------
 
@@ -475,6 +481,12 @@ return jsonb_build_object(
   'status', p_session.status, 'is_delayed', p_session.is_delayed, 'version', p_session.version);
 comment on function private.session_payload(public.sessions) is 'What an event says of a session: ids, times and status, no personal data.';
 
+create function private.was_before(p_session public.sessions) returns jsonb
+language sql stable
+set search_path = '' set timezone = 'UTC'
+return jsonb_build_object('previous_status', p_session.status, 'was_delayed', p_session.is_delayed);
+comment on function private.was_before(public.sessions) is 'What an event says of the session as it was, so that whoever counts can take it back.';
+
 create function private.record_session_changes() returns trigger
 language plpgsql security definer
 set search_path = '' set timezone = 'UTC'
@@ -502,7 +514,9 @@ begin
         'from', (v_change.before).scheduled_start_utc, 'to', (v_change.after).scheduled_start_utc,
         'status', jsonb_build_object('from', (v_change.before).status, 'to', (v_change.after).status)));
       perform private.record_event('session.rescheduled', 'session', (v_change.after).id,
-        private.session_payload(v_change.after) || jsonb_build_object('previous_start_utc', (v_change.before).scheduled_start_utc),
+        private.session_payload(v_change.after) || private.was_before(v_change.before) || jsonb_build_object(
+          'previous_start_utc', (v_change.before).scheduled_start_utc,
+          'previous_end_utc', (v_change.before).scheduled_end_utc),
         (v_change.after).updated_at);
     end if;
     -- A parked session that gets a new time was moved; anything else that also changed status did both.
@@ -511,7 +525,7 @@ begin
         'status', jsonb_build_object('from', (v_change.before).status, 'to', (v_change.after).status)));
       perform private.record_event(
         private.session_event_type((v_change.before).status, (v_change.after).status), 'session', (v_change.after).id,
-        private.session_payload(v_change.after) || jsonb_build_object('previous_status', (v_change.before).status),
+        private.session_payload(v_change.after) || private.was_before(v_change.before),
         (v_change.after).status_effective_at);
     elsif v_change.is_repackaged then
       perform private.record_session_audit('session_moved_to_package', v_change.after, jsonb_build_object(

@@ -86,6 +86,31 @@ $$;
 comment on function private.run_reaction(text, private.outbox_events) is
   'Carries out one reaction, or undoes it and keeps the failure; false when it failed.';
 
+create function private.run_reactions(p_event private.outbox_events) returns void
+language plpgsql
+set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  v_names text[];
+  v_calls text;
+begin
+  select array_agg(name order by name), string_agg(format('private.%I($1)', function_name), ', ' order by name)
+    into v_names, v_calls
+    from private.reactions where event_types is null or p_event.event_type = any (event_types);
+  if v_names is null then
+    return;
+  end if;
+  begin
+    -- One savepoint for all of them: a sweep writes thousands of events.
+    execute 'select ' || v_calls using p_event;
+  exception when others then
+    perform private.run_reaction(name, p_event) from unnest(v_names) as name;
+  end;
+end;
+$$;
+comment on function private.run_reactions(private.outbox_events) is
+  'Carries out every reaction to an event at once; when one fails, each by itself, so that it fails alone.';
+
 create function private.repair_reactions(p_limit integer) returns jsonb
 language plpgsql
 set search_path = '' set timezone = 'UTC'
@@ -96,9 +121,13 @@ declare
   v_repaired integer := 0;
 begin
   for v_failure in
-    select f.reaction, e as event
-      from private.reaction_failures f join private.outbox_events e on e.id = f.event_id
-     where f.retry_at <= private.now() order by f.retry_at, f.event_id, f.reaction limit p_limit for update of f skip locked
+    with due as (
+      select f.reaction, e as event
+        from private.reaction_failures f join private.outbox_events e on e.id = f.event_id
+       where f.retry_at <= private.now() order by f.retry_at, f.event_id, f.reaction limit p_limit for update of f skip locked
+    )
+    -- In the order in which everybody locks sessions: what refers to one locks it.
+    select reaction, event from due order by (event).aggregate_id, (event).id, reaction
   loop
     v_tried := v_tried + 1;
     if private.run_reaction(v_failure.reaction, v_failure.event) then
@@ -197,10 +226,7 @@ language plpgsql
 set search_path = '' set timezone = 'UTC'
 as $$
 begin
-  perform private.run_reaction(r.name, new)
-     from private.reactions r
-    where r.event_types is null or new.event_type = any (r.event_types)
-    order by r.name;
+  perform private.run_reactions(new);
   insert into public.deliveries (subscription_id, event_id)
   select s.id, new.id from private.subscriptions s
    where s.is_enabled and (s.event_types is null or new.event_type = any (s.event_types));

@@ -587,8 +587,8 @@ def test_what_is_decided_is_so_for_good_and_again_it_is_the_same_answer(db: Data
         # Whatever version the caller saw, and also when the time has passed.
         db.set_clock(CLINIC + DAY)
         again = decide(db, NADIA, then, booking_id, expected_version=99)
-        for each in (again, answer):
-            (each["session"] or {}).pop("actions", None)  # those follow the clock
+        if first == "accept":
+            again["session"]["actions"] = answer["session"]["actions"]  # those follow the clock
         assert again == answer | {"changed": False}
     else:
         with pytest.raises(Refused) as refused:

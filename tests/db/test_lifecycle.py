@@ -516,6 +516,7 @@ FACTORY = {
     "start_window_mins": 15, "delay_grace_mins": 0, "tutor_correction_hours": 24, "sequence_lock": True,
     "tutor_may_reschedule": False, "consent_hours": 48,
     "events_kept_days": 90,
+    "review_window_days": 14,
 }  # fmt: skip
 
 
@@ -528,6 +529,7 @@ def test_admins_change_policies_one_by_one_and_the_rest_stays(db: Database) -> N
         {"start_window_mins": 30}, {"delay_grace_mins": 5}, {"tutor_correction_hours": 48}, {"sequence_lock": False},
         {"tutor_may_reschedule": True}, {"consent_hours": 24},
         {"events_kept_days": 30},
+        {"review_window_days": 7},
     ):  # fmt: skip
         wanted = wanted | change
         answer = db.call(NADIA, "update_settings", **{f"p_{name}": value for name, value in change.items()})
@@ -556,6 +558,7 @@ def test_a_changed_policy_is_audited_with_what_it_was(db: Database) -> None:
         ("tutor_correction_hours", 0, 720),
         ("consent_hours", 1, 720),
         ("events_kept_days", 7, 3650),
+        ("review_window_days", 1, 365),
     ],
 )
 def test_a_policy_has_bounds_and_says_them(db: Database, name: str, least: int, most: int) -> None:

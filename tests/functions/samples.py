@@ -324,6 +324,7 @@ house_settings: Mapping[str, Any] = {
     "tutor_may_reschedule": False,
     "consent_hours": 48,
     "events_kept_days": 90,
+    "review_window_days": 14,
     "updated_at": "2026-02-01T09:00:00+00:00",
 }
 clock_step: Mapping[str, Any] = {
@@ -352,6 +353,29 @@ metrics: Mapping[str, Any] = {
     "to": "2026-04-01T00:00:00+00:00",
     "total": figures,
     "by_tutor": [{"tutor": tutor, **figures}],
+}
+daily: Mapping[str, Any] = {
+    "from": "2026-03-01",
+    "to": "2026-03-31",
+    "days": [
+        {
+            "on_date": "2026-03-10",
+            "done": 3,
+            "no_show_student": 1,
+            "no_show_tutor": 0,
+            "cancelled": 0,
+            "delayed": 1,
+            "hours_done": 2.75,
+        }
+    ],
+}
+review: Mapping[str, Any] = {
+    "session_id": SESSION,
+    "rating": 5,
+    "comment": "I understand fractions now.",
+    "student_user_id": STUDENT,
+    "tutor_user_id": TUTOR,
+    "created_at": "2026-04-01T09:00:00+00:00",
 }
 renewal: Mapping[str, Any] = {
     "proposal": {

@@ -418,6 +418,18 @@ CASES = [
         {"p_session_id": s.SESSION, "p_reason": "Nobody came"},
         {**SEEN, "changed": True},
     ),
+    *(
+        Case(
+            "POST",
+            f"/sessions/{s.SESSION}/review",
+            {"rating": 5, "comment": "I understand fractions now."},
+            "review_session",
+            {"p_session_id": s.SESSION, "p_rating": 5, "p_comment": "I understand fractions now."},
+            {"review": s.review, "changed": changed},
+            status,
+        )
+        for changed, status in ((True, 201), (False, 200))
+    ),
     Case("POST", "/sessions/refresh-status", None, "refresh_session_statuses", {}, s.refreshed),
     Case("GET", "/listings", None, "list_listings", {"p_limit": 50}, {"listings": [], "has_more": False}),
     Case(
@@ -530,6 +542,14 @@ CASES = [
         "get_metrics",
         {"p_from": "2026-02-28T19:00:00Z", "p_to": "2026-04-01T00:00:00Z", "p_tutor_id": s.TUTOR},
         s.metrics,
+    ),
+    Case(
+        "GET",
+        f"/admin/metrics/daily?from=2026-03-01&to=2026-03-31&tutor_id={s.TUTOR}",
+        None,
+        "get_daily_outcomes",
+        {"p_from": "2026-03-01", "p_to": "2026-03-31", "p_tutor_id": s.TUTOR},
+        s.daily,
     ),
     Case(
         "GET",

@@ -47,6 +47,9 @@ credit_ledger          x    -    -    -    ei   m    -    c    ec   m    ip   * 
 sessions               x    -    -    -    ei1  m    -    c    ec   m1   ip   *    *
 session_moves          x    -    -    -    ei   m    -    c    ec   m    ip   *    *
 disputes               x    -    -    -    ei   m    -    c    ec   m    ip   *    *
+learning_events        x    -    -    -    ei   m    -    c    ec   m    ip   *    *
+review_windows         x    -    -    -    ei   m    -    c    ec   m    ip   *    *
+reviews                x    -    -    -    ei   m    -    c    ec   m    ip   *    *
 reschedule_requests    x    -    -    -    H    B    -    W    O    L    Z    *    *
 cancellation_requests  x    -    -    -    H    B    -    W    O    L    Z    *    *
 listings               x    -    -    -    H    B    -    W    -    -    -    *    *
@@ -82,6 +85,15 @@ ABOUT = {
     "listings": "tutor_user_id",
     "availability": "tutor_user_id",
     "bookings": "id",
+    "learning_events": (
+        "(select request_id from public.sessions s join public.matches m on m.id = match_id where s.id = session_id)"
+    ),
+    "review_windows": (
+        "(select request_id from public.sessions s join public.matches m on m.id = match_id where s.id = session_id)"
+    ),
+    "reviews": (
+        "(select request_id from public.sessions s join public.matches m on m.id = match_id where s.id = session_id)"
+    ),
     "holidays": "null",
     "time_off": "user_id",
     "settings": "null",
@@ -219,6 +231,9 @@ reject_cancellation                x    401  403  403  403  403  403  403  403  
 reject_cancellation (old)          x    401  403  403  403  403  403  403  403  403  403  409  x
 withdraw_cancellation              x    401  403  404  404  404  403  404  ok   404  404  403  x
 withdraw_cancellation (old)        x    401  403  404  409  404  403  404  404  404  404  403  x
+review_session                     x    401  403  404  403  404  403  404  ok   404  404  403  x
+review_session (once more)         x    401  403  404  403  404  403  404  409  404  404  403  x
+review_session (not done)          x    401  403  404  403  404  403  404  409  404  404  403  x
 refresh_session_statuses           x    401  403  ok   ok   ok   403  ok   ok   ok   ok   ok   x
 sweep_session_statuses             x    x    x    x    x    x    x    x    x    x    x    x    ok
 move_session_to_package            x    401  403  403  403  403  403  403  403  403  403  422  x
@@ -229,6 +244,7 @@ once (refreshing one's own)        x    401  403  ok   ok   ok   403  ok   ok   
 get_settings                       x    401  403  403  403  403  403  403  403  403  403  ok   x
 update_settings                    x    401  403  403  403  403  403  403  403  403  403  ok   x
 get_metrics                        x    401  403  403  403  403  403  403  403  403  403  ok   x
+get_daily_outcomes                 x    401  403  403  403  403  403  403  403  403  403  ok   x
 list_webhook_endpoints             x    401  403  403  403  403  403  403  403  403  403  ok   x
 create_webhook_endpoint            x    401  403  403  403  403  403  403  403  403  403  ok   x
 update_webhook_endpoint            x    401  403  403  403  403  403  403  403  403  403  ok   x
@@ -482,6 +498,9 @@ DEEDS: dict[str, Callable[[Things], Arguments]] = {
     "reject_cancellation (old)": lambda things: {"p_request_id": things.cancellations["late"]},
     "withdraw_cancellation": lambda things: {"p_request_id": things.cancellations["O"]},
     "withdraw_cancellation (old)": lambda things: {"p_request_id": things.cancellations["rejected"]},
+    "review_session": lambda things: {"p_session_id": things.sessions[-2], "p_rating": 5},
+    "review_session (once more)": lambda things: {"p_session_id": things.sessions[0], "p_rating": 1},
+    "review_session (not done)": lambda things: {"p_session_id": things.sessions[1], "p_rating": 5},
     "refresh_session_statuses": lambda _: {},
     "sweep_session_statuses": lambda _: {"p_limit": 1},
     "move_session_to_package": lambda things: {
@@ -516,6 +535,7 @@ DEEDS: dict[str, Callable[[Things], Arguments]] = {
     "get_settings": lambda _: {},
     "update_settings": lambda _: {"p_start_window_mins": 20},
     "get_metrics": lambda _: {"p_from": "2026-03-01T00:00Z", "p_to": "2026-04-01T00:00Z"},
+    "get_daily_outcomes": lambda _: {"p_from": "2026-03-01", "p_to": "2026-03-31"},
     "list_webhook_endpoints": lambda _: {},
     "create_webhook_endpoint": lambda _: {"p_url": "https://receiver.test"},
     "update_webhook_endpoint": lambda things: {"p_endpoint_id": things.endpoint, "p_is_enabled": False},

@@ -332,6 +332,15 @@ GUARDS: list[tuple[str, str, str]] = [
     ("series_inputs", "if v_moving = '{}' then", "if false then"),
     ("reschedule_series", "if p_fingerprint is distinct from", "if false and p_fingerprint is distinct from"),
     ("reschedule_series", "if jsonb_typeof(p_moves) is distinct from 'array' or", "if false and"),
+    ("review_session", "v_caller_id in (tutor_user_id, student_user_id) or private.is_admin()", "true"),
+    ("review_session", " or private.is_admin()", ""),
+    (
+        "review_session",
+        "v_session.student_user_id <> v_caller_id or not private.has_role(v_caller_id, 'student')",
+        "false",
+    ),
+    ("review_session", "perform private.refuse(409, 'already_reviewed', 'The session has its review.');", "null;"),
+    ("review_session", "if v_closes_at is null then", "if false then"),
     # Sending again.
     ("replay_delivery", "v_delivery.status = 'pending' or ", ""),
 ]

@@ -61,10 +61,14 @@ class Route:
 
     def at(self, ids: Ids) -> str:
         """Its address below `/api`, with these ids and what it must be asked with in it."""
-        needed = [
-            each["name"] for each in self.operation.get("parameters", ()) if each["in"] == "query" and each["required"]
-        ]
-        query = urlencode({name: {**_QUERY, **ids}[name] for name in needed})
+        needed = {
+            each["name"]: each["schema"]
+            for each in self.operation.get("parameters", ())
+            if each["in"] == "query" and each["required"]
+        }
+        query = urlencode(
+            {name: {**_QUERY, **ids}[name][: _LENGTHS.get(schema.get("format"))] for name, schema in needed.items()}
+        )
         return self.path.removeprefix("/api").format(**ids) + (f"?{query}" if query else "")
 
     def resolve(self, schema: Row) -> Row:
@@ -114,6 +118,7 @@ def ids_of(house: Database) -> Ids:
 
 
 _QUERY: Mapping[str, str] = {"from": "2026-03-01T00:00:00Z", "to": "2026-04-01T00:00:00Z", "reason": "Ill"}
+_LENGTHS: Mapping[str | None, int] = {"date": len("2026-03-01")}
 _BODIES: Mapping[str, Row] = {
     "GuardianCreation": {"phone": "+447700900123"},
     "PackageCreation": {"start_date": "2026-05-01", "end_date": "2026-05-31"},

@@ -42,6 +42,7 @@ OPEN_TO_OTHERS = {
     "GET /api/cancellation-requests": "anyone, their own",
     "GET /api/cancellation-requests/{cancellation_request_id}": "who asked",
     "POST /api/cancellation-requests/{cancellation_request_id}/withdraw": "who asked",
+    "POST /api/sessions/{session_id}/review": "its student",
     "POST /api/sessions/refresh-status": "anyone, their own",
     "GET /api/cron/complete-sessions": "the scheduler, with a secret of its own, and nobody's token",
     "GET /api/cron/deliver-outbox": "the same",

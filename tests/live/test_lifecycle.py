@@ -252,6 +252,7 @@ def test_an_admin_sets_the_policies_and_they_hold_at_once(house: ServedHouse, le
         "tutor_may_reschedule": False,
         "consent_hours": 48,
         "events_kept_days": 90,
+        "review_window_days": 14,
     }
     for who in (BILAL, LENA):
         problem(house.sign_in(who).get("/settings"), 403, "not_allowed")

@@ -98,6 +98,12 @@ def _dispute(house: ServedHouse) -> Write:
     return Write("POST", f"{lesson}/dispute", {"reason": "Nobody came"}, {"reason": "another"}, OLIVER)
 
 
+def _review(house: ServedHouse) -> Write:
+    lesson = f"/sessions/{english_sessions(house)[0]['id']}"
+    assert house.sign_in(HARRIET).post(f"{lesson}/complete").status_code == 200
+    return Write("POST", f"{lesson}/review", {"rating": 5}, {"rating": 4}, OLIVER)
+
+
 def _refresh(house: ServedHouse) -> Write:
     english_sessions(house)
     return Write("POST", "/sessions/refresh-status", None, None, OLIVER)
@@ -158,6 +164,8 @@ def _series(house: ServedHouse) -> Write:
     english_sessions(house)
     body = {"scope": "all", "schedule_pattern": PATTERN}
     return Write("POST", f"/matches/{ENGLISH.id}/reschedule", body, body | {"reason": "another"})
+
+
 def _delivered(house: ServedHouse) -> Write:
     """What was given up, because nobody listens there any more."""
     assert house.sign_in(NADIA).post("/webhook-endpoints", json={"url": HOOK}).status_code == 201
@@ -274,6 +282,7 @@ WRITES: dict[str, Callable[[ServedHouse], Write]] = {
     "complete_session_by_patch": _button("PATCH", "complete"),
     "mark_missed": _missed,
     "dispute_session": _dispute,
+    "review_session": _review,
     "refresh_session_statuses": _refresh,
     "move_session_to_package": _package_of_session,
     "reschedule_session": _later,

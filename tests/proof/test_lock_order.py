@@ -291,7 +291,8 @@ def test_the_end_of_a_match_and_everything_else_about_it(database_url: str, chan
 
 PAUSES = (
     "requests", "matches", "listings", "availability", "bookings", "profiles", "sessions", "reschedule_requests",
-    "cancellation_requests", "packages", "credit_ledger", "webhook_endpoints", "deliveries",
+    "cancellation_requests", "packages", "credit_ledger", "learning_events", "reviews", "webhook_endpoints",
+    "deliveries",
 )  # fmt: skip
 
 # An action that sets lk.pause waits here, after it has written to the table and before any other trigger.
@@ -344,6 +345,13 @@ class Held:
             last_night,
         )
         lesson(house, ENGLISH, instant("2026-03-10 21:30"), status="in_progress")
+        # What was to follow from two of them is still to be repaired.
+        house.run("delete from public.learning_events")
+        house.run(
+            "insert into private.reaction_failures (reaction, event_id, sqlstate, retry_at)"
+            " select 'learning_record', id, '22012', private.now() from private.outbox_events"
+            " where event_type = 'session.completed'"
+        )
         hook = endpoint(house)
         for _ in range(3):
             happen(house)
@@ -416,6 +424,9 @@ class Held:
             "reject the cancelling": self._call("reject_cancellation", p_request_id=cancellation),
             "withdraw the cancelling": lambda db: db.call(
                 ENGLISH.student, "withdraw_cancellation", p_request_id=cancellation
+            ),
+            "review last night's": lambda db: db.call(
+                ENGLISH.student, "review_session", p_session_id=last_night, p_rating=5
             ),
             "let the clock move all": lambda db: db.call("service_role", "sweep_session_statuses"),
             "let the clock move the tutor's": lambda db: db.call(HARRIET, "refresh_session_statuses"),

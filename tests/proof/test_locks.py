@@ -322,6 +322,7 @@ def deeds(house: House) -> dict[str, Deed]:
         "complete_session": call("complete_session", HARRIET, session_id=begun),
         "mark_missed": call("mark_missed", session_id=begun, by="student"),
         "dispute_session": call("dispute_session", OLIVER, session_id=last_night, reason="Nobody came."),
+        "review_session": call("review_session", OLIVER, session_id=last_night, rating=5),
         "sweep_session_statuses": call("sweep_session_statuses", "service_role"),
         "refresh_session_statuses": call("refresh_session_statuses", HARRIET),
         "update_settings": call("update_settings", start_window_mins=20),
