@@ -41,6 +41,22 @@ class TutorFigures(Figures):
     tutor: Participant
 
 
+class TutorHours(Answer):
+    """How much of a tutor's time is offered for single lessons, and how much any lessons take."""
+
+    tutor: Participant
+    offered: float = Field(description="By their weekly hours; days off are not taken away.", examples=[15.0])
+    booked: float = Field(description="Of sessions that are neither cancelled nor parked.", examples=[9.5])
+
+
+class Hours(Answer):
+    """Hours of a period, in total and by tutor."""
+
+    offered: float
+    booked: float
+    by_tutor: list[TutorHours] = Field(description="By name; only tutors who offer or have lessons.")
+
+
 class Metrics(Answer):
     """How a period went, in total and by tutor."""
 
@@ -48,6 +64,7 @@ class Metrics(Answer):
     to: Utc
     total: Figures
     by_tutor: list[TutorFigures] = Field(description="By name; only tutors who have sessions in the period.")
+    hours: Hours
 
 
 class DailyQuery(Request):

@@ -178,6 +178,40 @@ grant execute on function private.refresh_session_statuses(), public.refresh_ses
 
 -- How a period went ----------------------------------------------------------------------------------
 
+create function private.hours_of_tutors(p_from timestamptz, p_to timestamptz, p_tutor_id uuid) returns jsonb
+language plpgsql stable
+set search_path = '' set timezone = 'UTC'
+as $$
+begin
+  return (
+    with offered as (
+      select a.tutor_user_id,
+             -- How often the weekday falls on the dates of their own zone, from the one on which the period begins.
+             sum((private.minute_of(a.ends_at) - private.minute_of(a.starts_at)) * ((
+               (p_to at time zone a.timezone)::date - (p_from at time zone a.timezone)::date
+               - (7 + a.weekday - extract(isodow from p_from at time zone a.timezone)::integer) % 7 + 6) / 7)) as minutes
+        from public.availability a
+       group by a.tutor_user_id
+    ), booked as (
+      select s.tutor_user_id, sum(extract(epoch from s.scheduled_end_utc - s.scheduled_start_utc) / 60) as minutes
+        from public.sessions s
+       where s.scheduled_start_utc >= p_from and s.scheduled_start_utc < p_to and s.status not in ('cancelled', 'rescheduled')
+       group by s.tutor_user_id
+    ), hours as (
+      select tutor_user_id, round(coalesce(o.minutes, 0) / 60.0, 2) as offered, round(coalesce(b.minutes, 0) / 60.0, 2) as booked
+        from offered o full join booked b using (tutor_user_id)
+       where p_tutor_id is null or tutor_user_id = p_tutor_id
+    )
+    select jsonb_build_object(
+      'offered', coalesce(sum(h.offered), 0), 'booked', coalesce(sum(h.booked), 0),
+      'by_tutor', coalesce(jsonb_agg(jsonb_build_object('tutor', private.person_card(p), 'offered', h.offered, 'booked', h.booked)
+                                     order by p.display_name, p.id), '[]'))
+      from hours h join public.profiles p on p.id = h.tutor_user_id);
+end;
+$$;
+comment on function private.hours_of_tutors(timestamptz, timestamptz, uuid) is
+  'How many hours tutors can be booked in a period, by their weekly hours and before days off, and for how many they teach.';
+
 create function private.get_metrics(p_from timestamptz, p_to timestamptz, p_tutor_id uuid) returns jsonb
 language plpgsql stable security definer
 set search_path = '' set timezone = 'UTC'
@@ -215,6 +249,7 @@ begin
     )
     select jsonb_build_object(
       'from', p_from, 'to', p_to,
+      'hours', private.hours_of_tutors(p_from, p_to, p_tutor_id),
       'total', (select figures from rated where tutor_user_id is null),
       'by_tutor', (select coalesce(jsonb_agg(jsonb_build_object('tutor', private.person_card(p)) || r.figures
                                              order by p.display_name, p.id), '[]')
@@ -227,6 +262,6 @@ language sql stable security invoker
 set search_path = '' set timezone = 'UTC'
 return private.get_metrics(p_from, p_to, p_tutor_id);
 comment on function public.get_metrics(timestamptz, timestamptz, uuid) is
-  'Admins see how the sessions that start in [from, to) went, in total and by tutor; rates are shares of what was resolved, null when nothing was. Refuses: 401, 403 not_allowed, 422 invalid.';
+  'Admins see how the sessions that start in [from, to) went, in total and by tutor; rates are shares of what was resolved, null when nothing was; and the hours tutors offer and teach. Refuses: 401, 403 not_allowed, 422 invalid.';
 grant execute on function
   private.get_metrics(timestamptz, timestamptz, uuid), public.get_metrics(timestamptz, timestamptz, uuid) to authenticated;

@@ -646,9 +646,35 @@ def test_without_anything_resolved_there_are_no_rates(db: Database) -> None:
     lesson(db, PHYSICS)
     lesson(db, PHYSICS, START + DAY, status="cancelled")
     assert metrics(db)["total"] == ZERO | NO_RATES | {"sessions": 2, "open": 1, "cancelled": 1}
-    assert metrics(db, START - DAY, START) | {"from": None, "to": None} == {
-        "from": None, "to": None, "total": ZERO | NO_RATES, "by_tutor": [],
+    assert metrics(db, START - DAY, START) | {"from": None, "to": None, "hours": None} == {
+        "from": None, "to": None, "total": ZERO | NO_RATES, "by_tutor": [], "hours": None,
     }  # fmt: skip
+
+
+def test_hours_are_offered_by_the_week_and_booked_by_what_is_not_called_off(db: Database) -> None:
+    db.run("delete from public.availability")
+    hours = [
+        {"weekday": 1, "starts_at": "09:00", "ends_at": "10:30"},
+        {"weekday": 5, "starts_at": "22:00", "ends_at": "24:00"},
+    ]
+    db.call(NADIA, "set_availability", p_timezone="Asia/Karachi", p_hours=hours, p_tutor_id=BILAL.id)
+    lesson(db, start=instant("2026-03-03 10:00"), length=HOUR / 2)
+    lesson(db, start=instant("2026-03-04 10:00"), status="done")
+    lesson(db, start=instant("2026-03-05 10:00"), status="cancelled")
+    lesson(db, PHYSICS, instant("2026-03-06 10:00"))
+    # A Sunday evening in UTC is Monday in Karachi: of two weeks from there two Mondays and two Fridays.
+    told = metrics(db, instant("2026-03-01 19:00"), instant("2026-03-15 19:00"))["hours"]
+    assert (told["offered"], told["booked"]) == (7, 2.5)
+    by_tutor = {each["tutor"]["id"]: (each["offered"], each["booked"]) for each in told["by_tutor"]}
+    assert by_tutor == {str(BILAL.id): (7, 1.5), str(PHYSICS.tutor.id): (0, 1)}
+    for start, end, offered in (
+        ("2026-03-01 19:00", "2026-03-02 19:00", 1.5),
+        ("2026-03-02 19:00", "2026-03-05 19:00", 0),
+        ("2026-03-05 19:00", "2026-03-06 19:00", 2),
+        ("2026-03-01 18:59", "2026-03-01 19:00", 0),
+    ):
+        alone = metrics(db, instant(start), instant(end), tutor_id=BILAL.id)["hours"]
+        assert (alone["offered"], len(alone["by_tutor"])) == (offered, 1), (start, end)
 
 
 def test_a_period_begins_with_its_first_second_and_ends_before_its_last(db: Database) -> None:

@@ -353,6 +353,7 @@ metrics: Mapping[str, Any] = {
     "to": "2026-04-01T00:00:00+00:00",
     "total": figures,
     "by_tutor": [{"tutor": tutor, **figures}],
+    "hours": {"offered": 15.0, "booked": 9.5, "by_tutor": [{"tutor": tutor, "offered": 15.0, "booked": 9.5}]},
 }
 daily: Mapping[str, Any] = {
     "from": "2026-03-01",
