@@ -1,4 +1,4 @@
-"""The fourth act: a single lesson is booked and held, and a system outside is told of all of it."""
+"""The fourth act: a single lesson is booked, held and reviewed, and a system outside is told of all of it."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +6,7 @@ from scripts.demo.cast import Cast, Person, Row, Scheduler
 from scripts.demo.diary import Diary
 from scripts.demo.house import Clock, ids_of, instant
 from scripts.demo.page import Page
-from scripts.demo.words import clock_time, day
+from scripts.demo.words import clock_time, day, moment
 from scripts.receiver import Receiver
 
 MONDAY = "2026-03-16"
@@ -69,12 +69,19 @@ def they_hold_it(diary: Diary, oliver: Person, harriet: Person, session: Row) ->
     path = f"/api/sessions/{session['id']}"
     diary.post("09:46", oliver, "Clinic", f"{path}/start")
     diary.post("09:58", harriet, "Clinic", f"{path}/start")
-    diary.post("11:00", harriet, "Clinic", f"{path}/complete")
-    held = oliver.get(path)
+    early = diary.refused("10:30", oliver, "Clinic", f"{path}/review", {"rating": 5})
+    held = diary.post("11:00", harriet, "Clinic", f"{path}/complete")["session"]
+    (window,) = oliver.rows("review_windows", "closes_at", order="session_id", session_id=session["id"])
+    review = diary.post("11:05", oliver, "Clinic", f"{path}/review", {"rating": 5})
     diary.fact(
         "its student has begun it, its tutor completed it",
         (held["started_by"], held["status"]),
         (oliver.me["id"], "done"),
+    )
+    diary.fact(
+        f"done, it may be reviewed until {moment(window['closes_at'])}, and not before it is",
+        (early["code"], review["changed"]),
+        ("illegal_transition", True),
     )
 
 

@@ -133,6 +133,7 @@ WORDS: Mapping[str, Callable[[dict[str, Any]], str]] = {
     "requests": _proposals,
     "sweeps": _sweep,
     "slots": _slots,
+    "review": lambda answer: f"{answer['review']['rating']} of 5",
     "delivered": lambda answer: f"{answer['delivered']} delivered",
     "secret": lambda answer: f"a secret, shown once: {answer['secret'][:6]}…",
 }
