@@ -37,7 +37,7 @@ begin
     from private.session_transitions t
    where t.actor_role = p_role and t.to_status = coalesce(p_to, t.to_status)
      and t.at_new_time = p_at_new_time and t.is_wish = p_is_wish
-     and (p_role <> 'student' or (t.origin = 'match') = (p_session.match_id is not null))
+     and (p_role <> 'student' or p_is_wish or (t.origin = 'match') = (p_session.match_id is not null))
    order by t.policy nulls first limit 1;
   if not found then
     return private.refusal(403, 'not_allowed', case
