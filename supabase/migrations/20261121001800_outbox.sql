@@ -500,33 +500,43 @@ begin
   -- First of all: a reaction may lock what comes before the outbox.
   v_counts := private.repair_reactions(p_limit);
 
-  delete from public.deliveries where id in (
+  -- The old ones are picked first, or a plan might pick anew for every row and pass the limit.
+  with old as materialized (
     select id from public.deliveries where status <> 'pending' and created_at < v_kept_since
-     order by created_at limit p_limit for update skip locked);
+     order by created_at limit p_limit for update skip locked)
+  delete from public.deliveries d using old where d.id = old.id;
   get diagnostics v_count = row_count;
   v_counts := v_counts || jsonb_build_object('deliveries', v_count);
 
-  delete from private.outbox_events where id in (
+  with old as materialized (
     select e.id from private.outbox_events e
      where e.recorded_at < v_kept_since
        and not exists (select from public.deliveries d where d.event_id = e.id)
        and not exists (select from private.reaction_failures f where f.event_id = e.id)
-     order by e.recorded_at limit p_limit for update skip locked);
+     order by e.recorded_at limit p_limit for update skip locked)
+  delete from private.outbox_events e using old where e.id = old.id;
   get diagnostics v_count = row_count;
   v_counts := v_counts || jsonb_build_object('events', v_count);
 
-  delete from private.answers where (caller_id, idempotency_key) in (
-    select caller_id, idempotency_key from private.answers where created_at < v_day_ago limit p_limit for update skip locked);
+  with old as materialized (
+    select caller_id, idempotency_key from private.answers
+     where created_at < v_day_ago limit p_limit for update skip locked)
+  delete from private.answers a using old
+   where (a.caller_id, a.idempotency_key) = (old.caller_id, old.idempotency_key);
   get diagnostics v_count = row_count;
   v_counts := v_counts || jsonb_build_object('answers', v_count);
 
-  delete from private.call_counts where (caller_id, action, window_start) in (
-    select caller_id, action, window_start from private.call_counts where window_start < v_day_ago limit p_limit for update skip locked);
+  with old as materialized (
+    select caller_id, action, window_start from private.call_counts
+     where window_start < v_day_ago limit p_limit for update skip locked)
+  delete from private.call_counts c using old
+   where (c.caller_id, c.action, c.window_start) = (old.caller_id, old.action, old.window_start);
   get diagnostics v_count = row_count;
   v_counts := v_counts || jsonb_build_object('call_counts', v_count);
 
-  delete from private.refreshes where profile_id in (
-    select profile_id from private.refreshes where refreshed_at < v_day_ago limit p_limit for update skip locked);
+  with old as materialized (
+    select profile_id from private.refreshes where refreshed_at < v_day_ago limit p_limit for update skip locked)
+  delete from private.refreshes r using old where r.profile_id = old.profile_id;
   get diagnostics v_count = row_count;
   v_counts := v_counts || jsonb_build_object('refreshes', v_count);
 

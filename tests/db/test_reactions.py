@@ -418,7 +418,7 @@ def test_a_late_sweep_gives_no_more_days_than_a_punctual_one(db: Database) -> No
     db.call(HARRIET, "start_session", p_session_id=session_id)
     db.set_clock(AFTER + 3 * DAY)
     db.call("service_role", "sweep_session_statuses")
-    assert facts(db, "public.review_windows") == [[(session_id, AFTER + 14 * DAY, 2)]]
+    assert facts(db, "public.review_windows") == [[(session_id, AFTER + 14 * DAY, 3)]]
 
 
 @pytest.mark.parametrize("rating", [0, 6, -1, None])
@@ -587,7 +587,7 @@ STAND_IN = """
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def with_realtime(server: str) -> str:
     """A database that had Realtime before the first chapter."""
     url = clone(server, "with_realtime", "pristine")

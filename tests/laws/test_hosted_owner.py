@@ -47,7 +47,7 @@ DEFAULT_DENY = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def hosted_url(server: str) -> str:
     """A database that its bare owner migrated and seeded, and that people have lived in."""
     with psycopg.connect(server, autocommit=True) as superuser:

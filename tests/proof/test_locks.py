@@ -77,7 +77,7 @@ class House(NamedTuple):
     """What is asked about the session to come: another time by either side, and O to cancel it."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def house(server: str) -> Iterator[House]:
     url = clone(server, "locks", "pristine")
     db = Database.open(url)
