@@ -1,15 +1,17 @@
-"""The house in plain Python: what `docs/domain.md` says of sessions, credits, wishes and the clock, without a database.
+"""The house in plain Python: what `docs/domain.md` says of sessions, credits, wishes, bookings and the clock.
 
 Written from the law and not from the SQL, so that the two may disagree; `test_model.py` lives in both and compares.
 A method has the name and the arguments of its function; it returns whether anything changed (`generate_sessions`: how
 many were made), or raises `No`. One that raises may have begun to change the house: whoever asks, asks a copy.
 
-Four people act: the admin, the tutor, the student of the match, and a friend, who is the student of the one booking.
+Four people act: the admin, the tutor, the student of the match, and a friend, who is a student and only ever books.
 """
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 HOUR = timedelta(hours=1)
@@ -86,6 +88,30 @@ class Wish:
 
 
 @dataclass
+class Booking:
+    """A student's request for a time on the tutor's listing, and its session once it is accepted."""
+
+    student: str
+    start: datetime
+    end: datetime
+    note: str | None = None
+    status: str = "draft"
+    reason: str | None = None
+    decider: str | None = None
+    decided_as: str | None = None
+    version: int = 1
+    session: int | None = None
+
+
+@dataclass(frozen=True)
+class Series:
+    """What the move of a series is planned from: the sessions that move, in their order, and all that it depends on."""
+
+    moving: list[int]
+    basis: Any
+
+
+@dataclass
 class Policies:
     """The settings of the house that the machine changes."""
 
@@ -116,6 +142,11 @@ class House:
     sessions: list[Session]
     policies: Policies = field(default_factory=Policies)
     wishes: list[Wish] = field(default_factory=list[Wish])
+    bookings: list[Booking] = field(default_factory=list[Booking])
+    lesson_mins: int = 30
+    """How long a lesson of the tutor's listing lasts."""
+    has_ended: bool = False
+    """The match; its request is open again then."""
     asked: Counter[tuple[str, str, datetime]] = field(default_factory=Counter[tuple[str, str, datetime]])
     refreshed: dict[str, datetime] = field(default_factory=dict[str, datetime])
     audit: list[str] = field(default_factory=list[str])
@@ -128,6 +159,7 @@ class House:
             packages=[replace(each) for each in self.packages],
             sessions=[replace(each) for each in self.sessions],
             wishes=[replace(each) for each in self.wishes],
+            bookings=[replace(each) for each in self.bookings],
             asked=self.asked.copy(),
             refreshed=self.refreshed.copy(),
             audit=[*self.audit],
@@ -139,8 +171,11 @@ class House:
     def generate_sessions(self, who: str, *, package: int, fill: bool, allow_partial: bool) -> int:
         only_admins(who)
         siblings = [each for each in self.sessions if each.package == package]
+        if siblings and not fill:
+            return 0
+        self._require_match()
         lacking = self._lacking(package)
-        if (siblings and not fill) or lacking == 0:
+        if lacking == 0:
             return 0
         had = {each.occurrence for each in siblings}
         starts = [start for start in self.packages[package].dates if start not in had and start >= self.now][:lacking]
@@ -155,6 +190,7 @@ class House:
         self, who: str, *, package: int, start: datetime, duration_mins: int | None, reason: str | None
     ) -> bool:
         only_admins(who)
+        self._require_match()
         needs(reason)
         if start < self.now:
             raise No("start_in_past")
@@ -180,6 +216,10 @@ class House:
         self._take_the_time(session)
         self._charge(session)
         self.sessions.append(session)
+
+    def _require_match(self) -> None:
+        if self.has_ended:
+            raise No("illegal_transition")
 
     def _lacking(self, package: int) -> int:
         """How many sessions the package still lacks (§4.1)."""
@@ -347,9 +387,62 @@ class House:
         side = self._side(session, who)
         if side == "student" or (side == "tutor" and not self.policies.tutor_may_reschedule):
             raise No("not_allowed")
-        return self._move(session, Actor(side, who), start, reason, expected_version)
+        return self._move(session, Actor(side, who), start, reason, version=expected_version)
 
-    def _move(self, session: int, by: Actor, start: datetime, reason: str | None, version: int | None = None) -> bool:
+    def series_inputs(self, who: str, *, scope: str, session: int, package: int) -> Series:
+        """What moves: `one` session, it and the `following` of its package, or `all` that are open of the one named."""
+        only_admins(who)
+        anchor = self.sessions[session]
+        if scope != "all":
+            if anchor.is_booked or anchor.package is None:
+                raise No("not_found")
+            package = anchor.package
+        of_it = [number for number, its in enumerate(self.sessions) if its.package == package]
+        members = sorted(of_it, key=self._place)
+        taken_along = {
+            "one": [session],
+            "following": [each for each in members if self._place(each) >= self._place(session)],
+            "all": members,
+        }
+        moving = [each for each in taken_along[scope] if self._is_movable(self.sessions[each])]
+        if not moving:
+            raise No("illegal_transition")
+        counted = sum(self.sessions[each].status not in UNCOUNTED for each in members)
+        as_they_are = [replace(self.sessions[each]) for each in moving]
+        return Series(moving, (package, self.packages[package].tier, len(members), counted, as_they_are))
+
+    def reschedule_series(
+        self, who: str, *, planned: Series, scope: str, session: int, package: int,
+        starts: list[datetime], reason: str | None,
+    ) -> int:  # fmt: skip
+        """The new starts are those of the planned sessions, in their order; all of them move, or none."""
+        only_admins(who)
+        self._require_match()
+        if planned != self.series_inputs(who, scope=scope, session=session, package=package):
+            raise No("plan_changed")
+        if any(later <= earlier for earlier, later in pairwise(starts)):
+            raise No("invalid")
+        if len(starts) < len(planned.moving):
+            raise No("window_too_short")
+        if starts[0] < self.now:
+            raise No("plan_changed")
+        lengths = [self.sessions[each].end - self.sessions[each].start for each in planned.moving]
+        if any(start + length > later for (start, later), length in zip(pairwise(starts), lengths, strict=False)):
+            raise No("slot_taken")
+        return sum(
+            self._move(each, Actor("admin", who), start, reason, along=planned.moving)
+            for each, start in zip(planned.moving, starts, strict=True)
+        )
+
+    def _place(self, session: int) -> tuple[datetime, int]:
+        """By which the sessions of a package are in order."""
+        return self.sessions[session].start, self.sessions[session].number or 0
+
+    def _move(
+        self, session: int, by: Actor, start: datetime, reason: str | None,
+        *, version: int | None = None, along: Collection[int] = (),
+    ) -> bool:  # fmt: skip
+        """To another time, which may be that of a session that moves along."""
         its = self.sessions[session]
         if its.status == "scheduled" and its.start == start:
             return False
@@ -362,7 +455,8 @@ class House:
             needs(reason)
         if start < self.now:
             raise No("start_in_past")
-        self._write(session, by, status="scheduled", start=start, end=start + (its.end - its.start), reason=reason)
+        end = start + (its.end - its.start)
+        self._write(session, by, along, status="scheduled", start=start, end=end, reason=reason)
         return True
 
     def _is_movable(self, its: Session) -> bool:
@@ -376,7 +470,7 @@ class House:
         self, who: str, *, session: int, proposed_starts_utc: list[datetime], reason: str | None
     ) -> bool:
         side, its = self._side(session, who), self.sessions[session]
-        if side == "admin" or (side == "student" and its.is_booked):
+        if side == "admin":
             raise No("not_allowed")
         mine = [each for each in self._pending(session, "reschedule") if each.asker == who]
         if any((each.proposed, each.reason) == (proposed_starts_utc, reason) for each in mine):
@@ -474,6 +568,99 @@ class House:
         wish.status, wish.decider, wish.accepted = how, who, accepted
         self._tell(f"{wish.kind}_request_updated", f"{wish.kind}.{how}")
 
+    # --- the end of the match (§4) ---------------------------------------------------------------------
+
+    def end_match(self, who: str, *, reason: str | None) -> list[int]:
+        """Which sessions were cancelled: those to come, and the parked ones."""
+        only_admins(who)
+        if self.has_ended:
+            return []
+        needs(reason)
+        open_ones = [
+            number
+            for number, its in enumerate(self.sessions)
+            if not its.is_booked
+            and (its.status == "rescheduled" or (its.status == "scheduled" and its.start > self.now))
+        ]
+        for each in open_ones:
+            self._write(each, Actor("admin", who), status="cancelled", reason=reason)
+        self.has_ended = True
+        self.audit += ["match_updated", "request_updated"]
+        self.events.append("match.ended")
+        return open_ones
+
+    def take_up_by_hand(self) -> bool:
+        """Studio sets match and request back to active."""
+        self.has_ended = False
+        self.audit += ["match_updated", "request_updated"]
+        return True
+
+    # --- bookings (§8) ---------------------------------------------------------------------------------
+
+    def update_listing(self, who: str, *, duration_mins: int) -> bool:
+        if who not in ("admin", "tutor"):
+            raise No("not_allowed")
+        if duration_mins != self.lesson_mins:
+            self.lesson_mins = duration_mins
+            self.audit.append("listing_updated")
+        return True
+
+    def request_booking(self, who: str, *, start: datetime, note: str | None, lesson_mins: int) -> bool:
+        """Asked by somebody who has read that a lesson lasts so long."""
+        if who in ("admin", "tutor"):
+            raise No("not_allowed")
+        self._count("booking", who)
+        if any((each.student, each.start, each.status) == (who, start, "draft") for each in self.bookings):
+            return False
+        if lesson_mins != self.lesson_mins:
+            raise No("plan_changed")
+        if start <= self.now:
+            raise No("start_in_past")
+        end = start + timedelta(minutes=lesson_mins)
+        self._take_the_time(Session(who, None, None, None, start, end, self.now, self.now))
+        self.bookings.append(Booking(who, start, end, note))
+        self._tell("booking_requested", "booking.requested")
+        return True
+
+    def accept_booking(self, who: str, *, booking: int, expected_version: int | None) -> bool:
+        return self._decide_booking(who, booking, "accepted", None, expected_version)
+
+    def decline_booking(self, who: str, *, booking: int, reason: str | None, expected_version: int | None) -> bool:
+        return self._decide_booking(who, booking, "declined", reason, expected_version)
+
+    def cancel_booking(self, who: str, *, booking: int, reason: str | None, expected_version: int | None) -> bool:
+        return self._decide_booking(who, booking, "cancelled", reason, expected_version)
+
+    def _decide_booking(self, who: str, booking: int, to: str, reason: str | None, version: int | None) -> bool:
+        its = self.bookings[booking]
+        if who not in ("admin", "tutor", its.student):
+            raise No("not_found")
+        side = "student" if who == its.student else who
+        if side != "admin" and (side == "student") != (to == "cancelled"):
+            raise No("not_allowed")
+        if its.status == to:
+            return False
+        if version not in (None, its.version):
+            raise No("stale_version")
+        if its.status != "draft":
+            raise No("illegal_transition")
+        if to == "accepted" and its.start <= self.now:
+            raise No("too_late")
+        its.status, its.reason, its.decider, its.decided_as, its.version = to, reason, who, side, its.version + 1
+        self._tell(f"booking_{to}", f"booking.{to}")
+        if to == "accepted":
+            its.session = len(self.sessions)
+            self._book(its, Actor(side, who))
+        return True
+
+    def _book(self, its: Booking, by: Actor) -> None:
+        session = Session(
+            its.student, None, None, None, its.start, its.end, self.now, self.now, by.role, by.name, by.role
+        )
+        self._take_the_time(session)
+        self.sessions.append(session)
+        self.events.append("session.booked")
+
     # --- packages and policies (§3) --------------------------------------------------------------------
 
     def move_session_to_package(self, who: str, *, session: int, package: int, reason: str | None) -> bool:
@@ -561,7 +748,7 @@ class House:
 
     # --- what every change of a session brings along ---------------------------------------------------
 
-    def _write(self, session: int, by: Actor, **changes: Any) -> None:
+    def _write(self, session: int, by: Actor, along: Collection[int] = (), /, **changes: Any) -> None:
         before = self.sessions[session]
         after = replace(before, version=before.version + 1, updated_by=by.name, updated_by_role=by.role, **changes)
         if has_moved(before, after):
@@ -572,7 +759,7 @@ class House:
                 after.status = "scheduled"
         if after.status != before.status:
             self._mark(after, by)
-        self._take_the_time(after, session)
+        self._take_the_time(after, {session, *along})
         self._charge(after)
         self.sessions[session] = after
         self._tell_of(before, after)
@@ -590,9 +777,9 @@ class House:
             its.started_at = its.started_at or its.effective_at
             its.started_by = its.started_by or by.name
 
-    def _take_the_time(self, its: Session, session: int | None = None) -> None:
+    def _take_the_time(self, its: Session, but: Collection[int] = ()) -> None:
         """Nobody is in two live sessions at once; there is one tutor."""
-        others = (each for number, each in enumerate(self.sessions) if number != session and each.status in LIVE)
+        others = (each for number, each in enumerate(self.sessions) if number not in but and each.status in LIVE)
         if its.status in LIVE and any(its.start < each.end and each.start < its.end for each in others):
             raise No("slot_taken")
 

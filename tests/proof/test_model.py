@@ -1,11 +1,12 @@
 """Whatever people, the clock and Studio do to a few sessions, in whatever order, the database does what the law says.
 
-A machine plays at random on one match with two nearly used packages and one booking, on a grid of quarters of an hour
-that lets times meet and windows close. Every call is made twice, of the database and of the plain model in `model.py`;
-their answers must be the same, and after every step everything that is stored.
+A machine plays at random on one match with two nearly used packages, and on a listing of its tutor and its bookings,
+on a grid of quarters of an hour that lets times meet and windows close. Every call is made twice, of the database and
+of the plain model in `model.py`; their answers must be the same, and after every step everything that is stored.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from random import Random
@@ -26,12 +27,13 @@ from hypothesis.stateful import (
 )
 from psycopg import errors
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 from tests.database import Database, Refused
 from tests.db.lessons import booked, commit_of, inputs_of, lesson
-from tests.house import LENA, MATHEMATICS, NADIA, ZARA
+from tests.house import LENA, MATHEMATICS, MATHEMATICS_HELP, NADIA, ZARA
 from tests.plans import sell
-from tests.proof.model import HOUR, LIVE, House, No, Package, Policies, Session, Wish
+from tests.proof.model import HOUR, LIVE, Booking, House, No, Package, Policies, Series, Session, Wish
 
 Outcome: TypeAlias = tuple[str, Any]
 
@@ -44,9 +46,10 @@ WINDOWS = (4, 2)
 """Days of the two packages, from this one on."""
 OPENING = (6, 7)
 """Of eight: two credits are left of one package, one of the other."""
+BOOKED = MORNING + 2 * HOUR
 DATES = [[MORNING + HOUR + timedelta(days=day) for day in range(days)] for days in WINDOWS]
 
-MOST_SESSIONS = 6
+MOST_SESSIONS = 7
 
 STATUSES = ("in_progress", "done", "no_show_student", "no_show_tutor", "scheduled", "rescheduled", "cancelled")
 chosen = st.sampled_from([0, 0, 0, 1, 1, 1, 2, 2, 3, 4, 5, 6])
@@ -59,6 +62,8 @@ reasons = st.sampled_from(["Ill.", "Ill.", "Ill.", None])
 notes = st.sampled_from([None, None, None, "Fractions.", ""])
 versions = st.sampled_from([None, None, None, None, 0, 1])
 """Expected: none, the present one, the one before it."""
+onto = st.tuples(half_hours, st.sampled_from([None, None, None, 1, 2, 3]), st.sampled_from([0] * 9 + [1]))
+"""Where a series goes: all as far, or (with a gap) from that half hour on, one after another; so many are left out."""
 
 
 def mostly(*who: str) -> st.SearchStrategy[str]:
@@ -80,7 +85,7 @@ def house(database_url: str) -> Iterator[tuple[Database, list[UUID]]]:
             sell(db, MATHEMATICS.request_id, dates[0].date(), dates[-1].date(), p_opening_used=opening)
             for dates, opening in zip(DATES, OPENING, strict=True)
         ]
-        booked(db, MATHEMATICS.tutor, ZARA, MORNING + 2 * HOUR)
+        booked(db, MATHEMATICS.tutor, ZARA, BOOKED)
         connection.autocommit = False
         yield db, sold
 
@@ -90,9 +95,28 @@ def as_it_begins() -> House:
     return House(
         MORNING,
         [Package(8, opening, opening, dates) for opening, dates in zip(OPENING, DATES, strict=True)],
-        [Session("friend", None, None, None, MORNING + 2 * HOUR, MORNING + 3 * HOUR, MORNING, MORNING)],
+        [Session("friend", None, None, None, BOOKED, BOOKED + HOUR, MORNING, MORNING)],
         Policies(tutor_correction_hours=1, tutor_may_reschedule=True),
+        bookings=[Booking("friend", BOOKED, BOOKED + HOUR, status="accepted", decided_as="tutor", session=0)],
+        lesson_mins=MATHEMATICS_HELP.minutes,
     )
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The move of a series, as it was read once: what was asked, and what the model and the database answered."""
+
+    asked: dict[str, Any]
+    series: Series
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The tutor's, as it was read once."""
+
+    lesson_mins: int
+    fingerprint: str
 
 
 class Lived(RuleBasedStateMachine):
@@ -107,6 +131,9 @@ class Lived(RuleBasedStateMachine):
         self.model = as_it_begins()
         self.session_ids: list[UUID] = [each for (each,) in self.db.rows("select id from public.sessions")]
         self.wish_ids: list[UUID] = []
+        self.booking_ids: list[UUID] = [each for (each,) in self.db.rows("select id from public.bookings")]
+        self.planned: Planned | None = None
+        self.read = self._listing()
         self.versions: dict[UUID, int] = {}
         self.told = self._last_told()
 
@@ -115,7 +142,7 @@ class Lived(RuleBasedStateMachine):
 
     # --- asking both -----------------------------------------------------------------------------------
 
-    def both(self, predicted: Callable[[House], Any], done: Callable[[], Any]) -> None:
+    def both(self, predicted: Callable[[House], Any], done: Callable[[], Any]) -> bool:
         """Does it to the model and to the database, which must answer the same; a refused one is as it was."""
         tried = self.model.copied()
         try:
@@ -124,6 +151,7 @@ class Lived(RuleBasedStateMachine):
         except No as no:
             expected = "refused", no.code
         assert self.outcome(done) == expected
+        return expected[0] == "answered"
 
     def outcome(self, done: Callable[[], Any]) -> Outcome:
         try:
@@ -138,7 +166,9 @@ class Lived(RuleBasedStateMachine):
     def call(self, who: str, function: str, model: str | None = None, /, **arguments: Any) -> None:
         """One RPC by its name, and the model's method of that name or of the given one."""
         parameters = {
-            f"p_{name}": value for name, value in arguments.items() if name not in ("session", "wish", "package")
+            f"p_{name}": value
+            for name, value in arguments.items()
+            if name not in ("session", "wish", "package", "booking")
         }
         if "session" in arguments:
             parameters["p_session_id"] = self.session_ids[arguments["session"]]
@@ -146,6 +176,8 @@ class Lived(RuleBasedStateMachine):
             parameters["p_request_id"] = self.wish_ids[arguments["wish"]]
         if "package" in arguments:
             parameters["p_package_id"] = self.package_ids[arguments["package"]]
+        if "booking" in arguments:
+            parameters["p_booking_id"] = self.booking_ids[arguments["booking"]]
         if "start" in arguments:
             parameters["p_start_utc"] = parameters.pop("p_start")
 
@@ -167,6 +199,11 @@ class Lived(RuleBasedStateMachine):
         closed = [each.status != "pending" for each in self.model.wishes]
         return sorted(range(len(closed)), key=closed.__getitem__)[number % len(closed)]
 
+    def booking(self, number: int) -> int:
+        """The bookings in a circle: the drafts first."""
+        decided = [each.status != "draft" for each in self.model.bookings]
+        return sorted(range(len(decided)), key=decided.__getitem__)[number % len(decided)]
+
     def version(self, session: int, back: int | None) -> int | None:
         return None if back is None else self.model.sessions[session].version - back
 
@@ -180,8 +217,13 @@ class Lived(RuleBasedStateMachine):
 
     # --- making sessions -------------------------------------------------------------------------------
 
-    @initialize(entered=st.dictionaries(st.sampled_from([0, 2, 3, 6]), packages, min_size=2))
-    def begin(self, entered: dict[int, int]) -> None:
+    @initialize(
+        entered=st.dictionaries(st.sampled_from([0, 2, 3, 6]), packages, min_size=2),
+        wanted=st.lists(st.tuples(mostly("student", "friend"), half_hours), max_size=2),
+    )
+    def begin(self, entered: dict[int, int], wanted: list[tuple[str, int]]) -> None:
+        for who, start in wanted:
+            self._book(who, start, None)
         for start, package in sorted(entered.items()):
             self._enter(package, start, "scheduled")
 
@@ -351,6 +393,149 @@ class Lived(RuleBasedStateMachine):
         what = "cancellation" if self.model.wishes[wish].kind == "cancellation" else "reschedule_request"
         self.call(who, f"{verb}_{what}", verb, wish=wish)
 
+    # --- a series --------------------------------------------------------------------------------------
+
+    @rule(
+        who=mostly("admin"), session=chosen, package=packages, onto=onto, reason=reasons,
+        scope=st.sampled_from(["one", "following", "following", "all", "all", "all"]),
+    )  # fmt: skip
+    def move_series(
+        self, who: str, scope: str, session: int, package: int, *, onto: tuple[int, int | None, int], reason: str | None
+    ) -> None:
+        if self._plan_series(who, scope=scope, session=self.the(session), package=package):
+            self.move_as_planned(who, onto, reason)
+
+    @precondition(lambda self: self.planned is not None)
+    @rule(who=mostly("admin"), onto=onto, reason=reasons)
+    def move_as_planned(self, who: str, onto: tuple[int, int | None, int], reason: str | None) -> None:
+        """The series that was planned last, whenever that was."""
+        assert self.planned is not None
+        planned, moving, (by, gap, left_out) = self.planned, self.planned.series.moving, onto
+        starts = (
+            [self.model.sessions[each].start + by * HOUR / 2 for each in moving]
+            if gap is None
+            else [self.moment(by + gap * number) for number in range(len(moving))]
+        )[: len(moving) - left_out]
+        moves = [
+            {"session_id": str(self.session_ids[each]), "start_utc": start.isoformat()}
+            for each, start in zip(moving, starts, strict=False)
+        ]
+
+        def done() -> Any:
+            answer = self.db.call(
+                PEOPLE[who], "reschedule_series",
+                **self._scope(planned.asked), p_fingerprint=planned.fingerprint, p_moves=Jsonb(moves), p_reason=reason,
+            )  # fmt: skip
+            return answer["moved"]
+
+        self.both(
+            lambda house: house.reschedule_series(
+                who, planned=planned.series, **planned.asked, starts=starts, reason=reason
+            ),
+            done,
+        )
+
+    def _plan_series(self, who: str, **asked: Any) -> bool:
+        inputs: dict[str, Any] = {}
+
+        def done() -> list[int]:
+            inputs.update(self.db.call(PEOPLE[who], "series_inputs", **self._scope(asked)))
+            return [self.session_ids.index(UUID(each["session_id"])) for each in inputs["moving"]]
+
+        is_planned = self.both(lambda house: house.series_inputs(who, **asked).moving, done)
+        if is_planned:
+            self.planned = Planned(asked, self.model.series_inputs(who, **asked), inputs["fingerprint"])
+        return is_planned
+
+    def _scope(self, asked: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "p_match_id": MATHEMATICS.id,
+            "p_scope": asked["scope"],
+            "p_session_id": self.session_ids[asked["session"]],
+            "p_package_id": self.package_ids[asked["package"]],
+        }
+
+    # --- the end of the match --------------------------------------------------------------------------
+
+    @rule(who=mostly("admin"), reason=reasons, is_taken_back=st.sampled_from([True, True, False]))
+    def end_the_match(self, who: str, reason: str | None, *, is_taken_back: bool) -> None:
+        """Most often Studio takes the match up again at once, so that there is something left to play."""
+
+        def done() -> list[int]:
+            answer = self.db.call(PEOPLE[who], "end_match", p_match_id=MATHEMATICS.id, p_reason=reason)
+            return sorted(self.session_ids.index(UUID(each)) for each in answer["cancelled"])
+
+        self.both(lambda house: house.end_match(who, reason=reason), done)
+        if is_taken_back and self.model.has_ended:
+            self.take_up_by_hand()
+
+    @precondition(lambda self: self.model.has_ended)
+    @rule()
+    def take_up_by_hand(self) -> None:
+        def done() -> bool:
+            self.db.run("update public.matches set status = 'active' where id = %s", MATHEMATICS.id)
+            self.db.run("update public.requests set status = 'active' where id = %s", MATHEMATICS.request_id)
+            return True
+
+        self.both(House.take_up_by_hand, done)
+
+    # --- bookings --------------------------------------------------------------------------------------
+
+    @rule(
+        who=mostly("student", "friend"), start=half_hours, note=st.sampled_from([None, "Fractions, please."]),
+        is_old=st.sampled_from([False, False, False, True]),
+    )  # fmt: skip
+    def book(self, who: str, start: int, note: str | None, *, is_old: bool) -> None:
+        """Having read the listing just now, or whenever it was read last."""
+        if not is_old:
+            self.read = self._listing()
+        self._book(who, start, note)
+
+    def _book(self, who: str, start: int, note: str | None) -> None:
+        begins, read = self.moment(start), self.read
+
+        def done() -> Any:
+            answer = self.db.call(
+                PEOPLE[who], "request_booking",
+                p_listing_id=MATHEMATICS_HELP.id, p_start_utc=begins, p_note=note, p_fingerprint=read.fingerprint,
+            )  # fmt: skip
+            return answer["changed"]
+
+        self.both(lambda house: house.request_booking(who, start=begins, note=note, lesson_mins=read.lesson_mins), done)
+
+    def _listing(self) -> Listing:
+        inputs = self.db.call(
+            LENA, "slot_inputs", p_listing_id=MATHEMATICS_HELP.id, p_from=MORNING, p_to=MORNING + 24 * HOUR
+        )
+        return Listing(inputs["duration_mins"], inputs["fingerprint"])
+
+    @precondition(lambda self: self.has_room and len(self.model.bookings) > 1)
+    @rule(who=mostly("tutor"), booking=chosen, back=versions)
+    def accept(self, who: str, booking: int, back: int | None) -> None:
+        booking = self.booking(booking)
+        self.call(who, "accept_booking", booking=booking, expected_version=self.booking_version(booking, back))
+
+    @precondition(lambda self: len(self.model.bookings) > 1)
+    @rule(who=mostly("tutor", "student", "friend"), booking=chosen, reason=reasons, back=versions)
+    def turn_down(self, who: str, booking: int, reason: str | None, back: int | None) -> None:
+        """Declined by the tutor, taken back by anybody else."""
+        booking = self.booking(booking)
+        self.call(
+            who, "decline_booking" if who == "tutor" else "cancel_booking",
+            booking=booking, reason=reason, expected_version=self.booking_version(booking, back),
+        )  # fmt: skip
+
+    def booking_version(self, booking: int, back: int | None) -> int | None:
+        return None if back is None else self.model.bookings[booking].version - back
+
+    @rule(who=mostly("tutor"), duration_mins=st.sampled_from([30, 60, 90]))
+    def offer_otherwise(self, who: str, duration_mins: int) -> None:
+        def done() -> bool:
+            self.db.call(PEOPLE[who], "update_listing", p_listing_id=MATHEMATICS_HELP.id, p_duration_mins=duration_mins)
+            return True
+
+        self.both(lambda house: house.update_listing(who, duration_mins=duration_mins), done)
+
     # --- packages and policies -------------------------------------------------------------------------
 
     @rule(who=mostly("admin"), session=chosen, package=packages, reason=reasons)
@@ -454,7 +639,10 @@ class Lived(RuleBasedStateMachine):
     def everything_is_stored_as_predicted(self) -> None:
         assert self._sessions() == self.model.sessions
         assert self._wishes() == self.model.wishes
+        assert self._bookings() == self.model.bookings
         assert self._packages() == self.model.packages
+        match = ("ended", "open") if self.model.has_ended else ("active", "active")
+        assert self._offers() == (self.model.lesson_mins, *match)
 
     @invariant()
     def everything_is_told_once(self) -> None:
@@ -531,6 +719,37 @@ class Lived(RuleBasedStateMachine):
             stored[row_id] = Wish(**row)
         self.wish_ids += [each for each in stored if each not in self.wish_ids]
         return [stored[each] for each in self.wish_ids]
+
+    def _bookings(self) -> list[Booking]:
+        rows = self._rows(
+            """
+            select b.id, b.student_user_id as student, b.starts_at as start, b.ends_at as "end", b.note,
+                   b.status::text as status, b.reason, b.decided_by_user_id as decider,
+                   b.decided_by_role::text as decided_as, b.version, s.id as session
+              from public.bookings b left join public.sessions s on s.booking_id = b.id
+            """
+        )
+        stored: dict[UUID, Booking] = {}
+        for row in rows:
+            row |= {name: NAMES.get(row[name]) for name in ("student", "decider")}
+            if row["session"] is not None:
+                row["session"] = self.session_ids.index(row["session"])
+            row_id = row.pop("id")
+            stored[row_id] = Booking(**row)
+        self.booking_ids += [each for each in stored if each not in self.booking_ids]
+        return [stored[each] for each in self.booking_ids]
+
+    def _offers(self) -> tuple[int, str, str]:
+        """How long a lesson of the listing lasts, and how match and request stand."""
+        (row,) = self._rows(
+            """
+            select l.duration_mins as lesson_mins, m.status::text as match, r.status::text as request
+              from public.listings l, public.matches m join public.requests r on r.id = m.request_id
+             where l.id = %s and m.id = %s
+            """,
+            MATHEMATICS_HELP.id, MATHEMATICS.id,
+        )  # fmt: skip
+        return row["lesson_mins"], row["match"], row["request"]
 
     def _packages(self) -> list[Package]:
         rows = self._rows("select id, tier_sessions, opening_used, sessions_used from public.packages")
