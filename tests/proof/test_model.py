@@ -62,7 +62,9 @@ reasons = st.sampled_from(["Ill.", "Ill.", "Ill.", None])
 notes = st.sampled_from([None, None, None, "Fractions.", ""])
 versions = st.sampled_from([None, None, None, None, 0, 1])
 """Expected: none, the present one, the one before it."""
-onto = st.tuples(half_hours, st.sampled_from([None, None, None, 1, 2, 3]), st.sampled_from([0] * 9 + [1]))
+onto = st.tuples(
+    st.one_of(half_hours, st.just(48)), st.sampled_from([None, None, None, 1, 2, 3]), st.sampled_from([0] * 9 + [1])
+)
 """Where a series goes: all as far, or (with a gap) from that half hour on, one after another; so many are left out."""
 
 
@@ -491,7 +493,7 @@ class Lived(RuleBasedStateMachine):
             self.read = self._listing()
         self._book(who, start, note)
 
-    def _book(self, who: str, start: int, note: str | None) -> None:
+    def _book(self, who: str, start: int, note: str | None) -> bool:
         begins, read = self.moment(start), self.read
 
         def done() -> Any:
@@ -499,9 +501,13 @@ class Lived(RuleBasedStateMachine):
                 PEOPLE[who], "request_booking",
                 p_listing_id=MATHEMATICS_HELP.id, p_start_utc=begins, p_note=note, p_fingerprint=read.fingerprint,
             )  # fmt: skip
+            if answer["changed"]:
+                self.booking_ids.append(UUID(answer["booking"]["id"]))
             return answer["changed"]
 
-        self.both(lambda house: house.request_booking(who, start=begins, note=note, lesson_mins=read.lesson_mins), done)
+        return self.both(
+            lambda house: house.request_booking(who, start=begins, note=note, lesson_mins=read.lesson_mins), done
+        )
 
     def _listing(self) -> Listing:
         inputs = self.db.call(
@@ -524,6 +530,14 @@ class Lived(RuleBasedStateMachine):
             who, "decline_booking" if who == "tutor" else "cancel_booking",
             booking=booking, reason=reason, expected_version=self.booking_version(booking, back),
         )  # fmt: skip
+
+    @precondition(lambda self: self.has_room)
+    @rule(who=mostly("student", "friend"), start=half_hours)
+    def agree_on(self, who: str, start: int) -> None:
+        """A lesson of the listing as it should be: asked for, and accepted at once."""
+        self.read = self._listing()
+        if self._book(who, start, None):
+            self.call("tutor", "accept_booking", booking=len(self.model.bookings) - 1, expected_version=None)
 
     def booking_version(self, booking: int, back: int | None) -> int | None:
         return None if back is None else self.model.bookings[booking].version - back
@@ -736,7 +750,6 @@ class Lived(RuleBasedStateMachine):
                 row["session"] = self.session_ids.index(row["session"])
             row_id = row.pop("id")
             stored[row_id] = Booking(**row)
-        self.booking_ids += [each for each in stored if each not in self.booking_ids]
         return [stored[each] for each in self.booking_ids]
 
     def _offers(self) -> tuple[int, str, str]:
@@ -837,6 +850,15 @@ MUTANTS: list[tuple[str, str, str]] = [
     ("lapse_reschedule_requests", "and n.status <> 'rescheduled'", ""),
     ("lapse_cancellation_requests", "r.session_id = n.id and", "false and"),
     ("record_wish", "tg_op = 'INSERT' or new.status <> old.status", "tg_op = 'INSERT'"),
+    # A series, and the end of the match.
+    ("end_match", "status = 'rescheduled' or", ""),
+    ("end_match", "scheduled_start_utc > private.now()", "scheduled_start_utc >= private.now()"),
+    ("series", "private.step_refusal(s, 'scheduled', 'admin', null, p_at_new_time => true) is null", "true"),
+    ("series", ">= (first.scheduled_start_utc", "> (first.scheduled_start_utc"),
+    ("reschedule_series", "if p_fingerprint is distinct from", "if false and p_fingerprint is distinct from"),
+    # Bookings.
+    ("request_booking", "mins => v_listing.duration_mins", "mins => 30"),
+    ("request_booking", "if p_fingerprint is distinct from", "if false and p_fingerprint is distinct from"),
     # The clock.
     ("sweep", "and not s.is_delayed and", "and"),
     ("sweep", "s.scheduled_start_utc <= v_begun_before", "s.scheduled_start_utc <= v_now"),
