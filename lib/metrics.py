@@ -45,7 +45,7 @@ class TutorHours(Answer):
     """How much of a tutor's time is offered for single lessons, and how much any lessons take."""
 
     tutor: Participant
-    offered: float = Field(description="By their weekly hours; days off are not taken away.", examples=[15.0])
+    offered: float = Field(description="By their weekly hours on its dates (UTC), before days off.", examples=[15.0])
     booked: float = Field(description="Of sessions that are neither cancelled nor parked.", examples=[9.5])
 
 

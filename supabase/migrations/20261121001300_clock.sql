@@ -186,10 +186,9 @@ begin
   return (
     with offered as (
       select a.tutor_user_id,
-             -- How often the weekday falls on the dates of their own zone, from the one on which the period begins.
-             sum((private.minute_of(a.ends_at) - private.minute_of(a.starts_at)) * ((
-               (p_to at time zone a.timezone)::date - (p_from at time zone a.timezone)::date
-               - (7 + a.weekday - extract(isodow from p_from at time zone a.timezone)::integer) % 7 + 6) / 7)) as minutes
+             -- How often the weekday falls on the dates of the period, in UTC.
+             sum((private.minute_of(a.ends_at) - private.minute_of(a.starts_at))
+                 * ((p_to::date - p_from::date - (7 + a.weekday - extract(isodow from p_from)::integer) % 7 + 6) / 7)) as minutes
         from public.availability a
        group by a.tutor_user_id
     ), booked as (

@@ -389,25 +389,39 @@ comment on function public.accept_reschedule_request(uuid, timestamptz, text) is
 grant execute on function
   private.accept_reschedule_request(uuid, timestamptz, text), public.accept_reschedule_request(uuid, timestamptz, text) to authenticated;
 
-create function private.reject_reschedule_request(p_request_id uuid, p_reason text) returns jsonb
-language plpgsql security definer
+create function private.close_reschedule_request(
+  p_request_id uuid, p_caller_id uuid, p_to public.reschedule_status, p_reason text
+) returns jsonb
+language plpgsql
 set search_path = '' set timezone = 'UTC'
 as $$
 declare
-  v_caller_id uuid := private.require_admin();
-  v_request public.reschedule_requests := private.lock_reschedule_request(p_request_id, v_caller_id);
+  v_request public.reschedule_requests := private.lock_reschedule_request(p_request_id, p_caller_id);
 begin
-  if v_request.status = 'rejected' then
-    return private.reschedule_request_answer(p_request_id, v_caller_id, false);
+  if p_to = 'withdrawn' and v_request.requested_by_user_id <> p_caller_id then
+    perform private.refuse(403, 'not_allowed', 'Only who asked may withdraw a request.');
+  end if;
+  if v_request.status = p_to then
+    return private.reschedule_request_answer(p_request_id, p_caller_id, false);
   end if;
   if v_request.status <> 'pending' then
     perform private.refuse_decided(v_request.status::text);
   end if;
   update public.reschedule_requests
-     set status = 'rejected', decided_by_user_id = v_caller_id, decided_at = private.now(),
-         decision_reason = nullif(btrim(p_reason), '')
+     set status = p_to, decided_by_user_id = p_caller_id, decided_at = private.now(), decision_reason = nullif(btrim(p_reason), '')
    where id = p_request_id;
-  return private.reschedule_request_answer(p_request_id, v_caller_id, true);
+  return private.reschedule_request_answer(p_request_id, p_caller_id, true);
+end;
+$$;
+comment on function private.close_reschedule_request(uuid, uuid, public.reschedule_status, text) is
+  'Ends a wish without another time: rejected, or withdrawn by who asked. Refuses: 403 not_allowed, 404, 409 already_decided.';
+
+create function private.reject_reschedule_request(p_request_id uuid, p_reason text) returns jsonb
+language plpgsql security definer
+set search_path = '' set timezone = 'UTC'
+as $$
+begin
+  return private.close_reschedule_request(p_request_id, private.require_admin(), 'rejected', p_reason);
 end;
 $$;
 
@@ -424,23 +438,8 @@ create function private.withdraw_reschedule_request(p_request_id uuid) returns j
 language plpgsql security definer
 set search_path = '' set timezone = 'UTC'
 as $$
-declare
-  v_caller_id uuid := private.require_caller();
-  v_request public.reschedule_requests := private.lock_reschedule_request(p_request_id, v_caller_id);
 begin
-  if v_request.requested_by_user_id <> v_caller_id then
-    perform private.refuse(403, 'not_allowed', 'Only who asked may withdraw a request.');
-  end if;
-  if v_request.status = 'withdrawn' then
-    return private.reschedule_request_answer(p_request_id, v_caller_id, false);
-  end if;
-  if v_request.status <> 'pending' then
-    perform private.refuse_decided(v_request.status::text);
-  end if;
-  update public.reschedule_requests
-     set status = 'withdrawn', decided_by_user_id = v_caller_id, decided_at = private.now()
-   where id = p_request_id;
-  return private.reschedule_request_answer(p_request_id, v_caller_id, true);
+  return private.close_reschedule_request(p_request_id, private.require_caller(), 'withdrawn', null);
 end;
 $$;
 

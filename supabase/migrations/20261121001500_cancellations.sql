@@ -272,26 +272,42 @@ $$;
 comment on function private.lock_cancellation_request(uuid, uuid) is
   'The request, its session locked before it. Refuses: 404 when it is not the caller''s to see.';
 
-create function private.approve_cancellation(p_request_id uuid, p_reason text) returns jsonb
-language plpgsql security definer
+create function private.close_cancellation_request(
+  p_request_id uuid, p_caller_id uuid, p_to public.cancellation_status, p_reason text
+) returns jsonb
+language plpgsql
 set search_path = '' set timezone = 'UTC'
 as $$
 declare
-  v_caller_id uuid := private.require_admin();
-  v_request public.cancellation_requests := private.lock_cancellation_request(p_request_id, v_caller_id);
+  v_request public.cancellation_requests := private.lock_cancellation_request(p_request_id, p_caller_id);
 begin
-  if v_request.status = 'approved' then
-    return private.cancellation_request_answer(p_request_id, v_caller_id, false);
+  if p_to = 'withdrawn' and v_request.requested_by_user_id <> p_caller_id then
+    perform private.refuse(403, 'not_allowed', 'Only who asked may withdraw a request.');
+  end if;
+  if v_request.status = p_to then
+    return private.cancellation_request_answer(p_request_id, p_caller_id, false);
   end if;
   if v_request.status not in ('pending', 'call_requested') then
     perform private.refuse_decided(v_request.status::text);
   end if;
   update public.cancellation_requests
-     set status = 'approved', decided_by_user_id = v_caller_id, decided_at = private.now(),
-         decision_reason = nullif(btrim(p_reason), '')
+     set status = p_to, decided_by_user_id = p_caller_id, decided_at = private.now(), decision_reason = nullif(btrim(p_reason), '')
    where id = p_request_id;
-  perform private.take_step(v_request.session_id, 'cancelled', v_caller_id, 'admin', p_reason => v_request.reason);
-  return private.cancellation_request_answer(p_request_id, v_caller_id, true);
+  if p_to = 'approved' then
+    perform private.take_step(v_request.session_id, 'cancelled', p_caller_id, 'admin', p_reason => v_request.reason);
+  end if;
+  return private.cancellation_request_answer(p_request_id, p_caller_id, true);
+end;
+$$;
+comment on function private.close_cancellation_request(uuid, uuid, public.cancellation_status, text) is
+  'Ends a wish: approved, which cancels the session; rejected; or withdrawn by who asked. Refuses: 403 not_allowed, 404, 409 already_decided.';
+
+create function private.approve_cancellation(p_request_id uuid, p_reason text) returns jsonb
+language plpgsql security definer
+set search_path = '' set timezone = 'UTC'
+as $$
+begin
+  return private.close_cancellation_request(p_request_id, private.require_admin(), 'approved', p_reason);
 end;
 $$;
 
@@ -307,21 +323,8 @@ create function private.reject_cancellation(p_request_id uuid, p_reason text) re
 language plpgsql security definer
 set search_path = '' set timezone = 'UTC'
 as $$
-declare
-  v_caller_id uuid := private.require_admin();
-  v_request public.cancellation_requests := private.lock_cancellation_request(p_request_id, v_caller_id);
 begin
-  if v_request.status = 'rejected' then
-    return private.cancellation_request_answer(p_request_id, v_caller_id, false);
-  end if;
-  if v_request.status not in ('pending', 'call_requested') then
-    perform private.refuse_decided(v_request.status::text);
-  end if;
-  update public.cancellation_requests
-     set status = 'rejected', decided_by_user_id = v_caller_id, decided_at = private.now(),
-         decision_reason = nullif(btrim(p_reason), '')
-   where id = p_request_id;
-  return private.cancellation_request_answer(p_request_id, v_caller_id, true);
+  return private.close_cancellation_request(p_request_id, private.require_admin(), 'rejected', p_reason);
 end;
 $$;
 
@@ -337,23 +340,8 @@ create function private.withdraw_cancellation(p_request_id uuid) returns jsonb
 language plpgsql security definer
 set search_path = '' set timezone = 'UTC'
 as $$
-declare
-  v_caller_id uuid := private.require_caller();
-  v_request public.cancellation_requests := private.lock_cancellation_request(p_request_id, v_caller_id);
 begin
-  if v_request.requested_by_user_id <> v_caller_id then
-    perform private.refuse(403, 'not_allowed', 'Only who asked may withdraw a request.');
-  end if;
-  if v_request.status = 'withdrawn' then
-    return private.cancellation_request_answer(p_request_id, v_caller_id, false);
-  end if;
-  if v_request.status not in ('pending', 'call_requested') then
-    perform private.refuse_decided(v_request.status::text);
-  end if;
-  update public.cancellation_requests
-     set status = 'withdrawn', decided_by_user_id = v_caller_id, decided_at = private.now()
-   where id = p_request_id;
-  return private.cancellation_request_answer(p_request_id, v_caller_id, true);
+  return private.close_cancellation_request(p_request_id, private.require_caller(), 'withdrawn', null);
 end;
 $$;
 

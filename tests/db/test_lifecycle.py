@@ -662,16 +662,15 @@ def test_hours_are_offered_by_the_week_and_booked_by_what_is_not_called_off(db: 
     lesson(db, start=instant("2026-03-04 10:00"), status="done")
     lesson(db, start=instant("2026-03-05 10:00"), status="cancelled")
     lesson(db, PHYSICS, instant("2026-03-06 10:00"))
-    # A Sunday evening in UTC is Monday in Karachi: of two weeks from there two Mondays and two Fridays.
-    told = metrics(db, instant("2026-03-01 19:00"), instant("2026-03-15 19:00"))["hours"]
+    told = metrics(db, instant("2026-03-01 00:00"), instant("2026-03-15 00:00"))["hours"]
     assert (told["offered"], told["booked"]) == (7, 2.5)
     by_tutor = {each["tutor"]["id"]: (each["offered"], each["booked"]) for each in told["by_tutor"]}
     assert by_tutor == {str(BILAL.id): (7, 1.5), str(PHYSICS.tutor.id): (0, 1)}
     for start, end, offered in (
-        ("2026-03-01 19:00", "2026-03-02 19:00", 1.5),
-        ("2026-03-02 19:00", "2026-03-05 19:00", 0),
-        ("2026-03-05 19:00", "2026-03-06 19:00", 2),
-        ("2026-03-01 18:59", "2026-03-01 19:00", 0),
+        ("2026-03-02 00:00", "2026-03-03 00:00", 1.5),
+        ("2026-03-03 00:00", "2026-03-06 00:00", 0),
+        ("2026-03-06 00:00", "2026-03-07 00:00", 2),
+        ("2026-03-02 10:00", "2026-03-02 11:00", 0),
     ):
         alone = metrics(db, instant(start), instant(end), tutor_id=BILAL.id)["hours"]
         assert (alone["offered"], len(alone["by_tutor"])) == (offered, 1), (start, end)
