@@ -63,7 +63,13 @@ def _own_stack() -> Generator[Stack]:
 
 
 def _interrupt(*_: object) -> None:
+    # What was just being made (a client of Supabase, say) complains when it goes half-made; nobody needs to read that.
+    sys.unraisablehook = _nothing
     raise KeyboardInterrupt
+
+
+def _nothing(_: object) -> None:
+    pass
 
 
 if __name__ == "__main__":
