@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Header, Query, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from lib.auth import service, verifier
+from lib.auth import service, service_of_links, verifier
 from lib.database import Database, Once
 from lib.errors import Malformed, NotSignedIn
 from lib.zones import Timezone
@@ -73,9 +73,15 @@ async def as_service(
     return Database(service(presented if scheme.lower() == "bearer" else ""), request.state.request_id)
 
 
+async def as_service_of_links(request: Request) -> Database:
+    """The database for somebody without a sign-in whose address holds a secret."""
+    return Database(service_of_links(), request.state.request_id)
+
+
 AsCallerOnce = Annotated[Database, Depends(as_caller_once)]
 AsCallerIfSignedIn = Annotated[Database | None, Depends(as_caller_if_signed_in)]
 AsService = Annotated[Database, Depends(as_service)]
+AsServiceOfLinks = Annotated[Database, Depends(as_service_of_links)]
 
 InZone = Annotated[Timezone | None, Query(description="Show times in this zone, not in the profile's.")]
 """Where the viewer's clocks stand, when it is not where the profile says."""

@@ -6,7 +6,7 @@ UUID as subject, role ``authenticated``. HS256 is accepted only where the shared
 is a local stack. The algorithm in a token's header chooses among these and nothing more, so a public key is
 never used as a shared secret. Nothing here asks Supabase about the caller: roles are rows, and row-level
 security reads them. A scheduler is no person: it proves itself with the cron secret, and then the project's
-secret key speaks, for that request alone.
+secret key speaks, for that request alone; so it does for an address that holds a secret of its own.
 
 Sources: RFC 8725 (JWT best practices); https://supabase.com/docs/guides/auth/signing-keys
 """
@@ -59,7 +59,10 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A scheduler that has proven itself. Row-level security does not hold for its key; grants do."""
+    """A scheduler that has proven itself, or whoever opens a secret address.
+
+    Row-level security does not hold for its key; grants do.
+    """
 
     key: str = field(repr=False)
 
@@ -266,6 +269,16 @@ def service(presented: str) -> Service:
         raise UpstreamUnavailable("not_configured", "CRON_SECRET is not set here.", retry_after=_UNTIL_SET_UP)
     if not hmac.compare_digest(presented.encode("latin-1"), config.cron_secret.get_secret_value().encode()):
         raise NotSignedIn(detail="Send the cron secret as `Authorization: Bearer …`.")
-    if config.supabase_secret_key is None:
+    return service_of_links()
+
+
+def service_of_links() -> Service:
+    """Who speaks for somebody that opens an address with a secret in it, on which the database decides.
+
+    Raises:
+        UpstreamUnavailable: ``not_configured``: there is no secret key to speak with.
+    """
+    key = settings().supabase_secret_key
+    if key is None:
         raise UpstreamUnavailable("not_configured", "SUPABASE_SECRET_KEY is not set here.", retry_after=_UNTIL_SET_UP)
-    return Service(config.supabase_secret_key.get_secret_value())
+    return Service(key.get_secret_value())

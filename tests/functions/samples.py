@@ -466,3 +466,23 @@ attempt: Mapping[str, Any] = {
     "status_code": 500,
     "error": "The endpoint answered 500.",
 }
+feed_token = "o4-Jb_Q0" + "x" * 35
+feed: Mapping[str, Any] = {
+    "display_name": "Oliver Hughes",
+    "timezone": "Europe/London",
+    "from": "2025-12-01T00:00:00+00:00",
+    "to": "2027-04-05T00:00:00+00:00",
+    "sessions": [
+        {
+            "id": SESSION,
+            "version": 3,
+            "status": "scheduled",
+            "scheduled_start_utc": "2026-03-31T15:30:00+00:00",
+            "scheduled_end_utc": "2026-03-31T16:30:00+00:00",
+            "subject": "Mathematics",
+            "other_name": "Amina Siddiqui",
+            "meet_link": MEET,
+            "updated_at": "2026-02-01T09:00:00.25+00:00",
+        }
+    ],
+}

@@ -22,7 +22,7 @@ from psycopg import sql
 
 from tests.database import Database, Refused
 from tests.house import ENGLISH, EXAM_CLINIC, LENA, MATHEMATICS, OPEN_REQUEST_ID, Person
-from tests.laws.lived_in import PEOPLE, STRANGER, names
+from tests.laws.lived_in import FEEDS, PEOPLE, STRANGER, names
 
 Caller: TypeAlias = Person | str
 
@@ -237,9 +237,14 @@ review_session (not done)          x    401  403  404  403  404  403  404  409  
 refresh_session_statuses           x    401  403  ok   ok   ok   403  ok   ok   ok   ok   ok   x
 sweep_session_statuses             x    x    x    x    x    x    x    x    x    x    x    x    ok
 move_session_to_package            x    401  403  403  403  403  403  403  403  403  403  422  x
+rotate_calendar_token              x    401  403  ok   ok   ok   403  ok   ok   ok   ok   ok   x
+read_calendar_feed                 x    x    x    x    x    x    x    x    x    x    x    x    ok
+read_calendar_feed (unknown)       x    x    x    x    x    x    x    x    x    x    x    x    404
+read_calendar_feed (deactivated)   x    x    x    x    x    x    x    x    x    x    x    x    404
 once (completing a session)        x    401  403  404  ok   404  403  404  403  404  404  ok   x
 once (entering a holiday)          x    401  403  403  403  403  403  403  403  403  403  ok   x
 once (letting the clock move all)  x    401  403  422  422  422  403  422  422  422  422  422  x
+once (making a secret address)     x    401  403  422  422  422  403  422  422  422  422  422  x
 once (refreshing one's own)        x    401  403  ok   ok   ok   403  ok   ok   ok   ok   ok   x
 get_settings                       x    401  403  403  403  403  403  403  403  403  403  ok   x
 update_settings                    x    401  403  403  403  403  403  403  403  403  403  ok   x
@@ -261,7 +266,9 @@ clean_up                           x    x    x    x    x    x    x    x    x    
 health                             x    401  403  403  403  403  403  403  403  403  403  ok   x
 """
 
-FOR_THE_SERVICE = {"sweep_session_statuses", "claim_deliveries", "settle_deliveries", "clean_up"}
+FOR_THE_SERVICE = {
+    "sweep_session_statuses", "claim_deliveries", "settle_deliveries", "clean_up", "read_calendar_feed",
+}  # fmt: skip
 """Functions for the service key alone: their missing grant is what keeps people out."""
 
 
@@ -508,6 +515,10 @@ DEEDS: dict[str, Callable[[Things], Arguments]] = {
         "p_package_id": MATHEMATICS.package_id,
         "p_reason": "mixed up",
     },
+    "rotate_calendar_token": lambda _: {},
+    "read_calendar_feed": lambda _: {"p_token": FEEDS["O"]},
+    "read_calendar_feed (unknown)": lambda _: {"p_token": "x" * 43},
+    "read_calendar_feed (deactivated)": lambda _: {"p_token": FEEDS["M"]},
     "once (completing a session)": lambda things: {
         "p_idempotency_key": "k-2",
         "p_request_hash": "h",
@@ -524,6 +535,12 @@ DEEDS: dict[str, Callable[[Things], Arguments]] = {
         "p_idempotency_key": "k-4",
         "p_request_hash": "h",
         "p_function": "sweep_session_statuses",
+        "p_arguments": {},
+    },
+    "once (making a secret address)": lambda _: {
+        "p_idempotency_key": "k-6",
+        "p_request_hash": "h",
+        "p_function": "rotate_calendar_token",
         "p_arguments": {},
     },
     "once (refreshing one's own)": lambda _: {

@@ -339,6 +339,10 @@ GUARDS: list[tuple[str, str, str]] = [
     ),
     ("review_session", "perform private.refuse(409, 'already_reviewed', 'The session has its review.');", "null;"),
     ("review_session", "if v_closes_at is null then", "if false then"),
+    # Calendars.
+    ("read_calendar_feed", "if not found then", "if false then"),
+    ("read_calendar_feed", "and a.deactivated_at is null", ""),
+    ("run_function", "array['once', 'rotate_calendar_token']", "array['once']"),
     # Sending again.
     ("replay_delivery", "v_delivery.status = 'pending' or ", ""),
 ]

@@ -12,6 +12,7 @@ import httpx
 from tests.database import Database
 from tests.house import ENGLISH
 from tests.laws.access import Things
+from tests.laws.lived_in import FEEDS
 from tests.live.served import Row
 
 CANARY = "canary"
@@ -113,6 +114,7 @@ def ids_of(house: Database) -> Ids:
         "cancellation_request_id": things.cancellations["H"],
         "endpoint_id": things.endpoint,
         "delivery_id": things.delivered,
+        "token": FEEDS["O"],
     }
     return {name: str(value) for name, value in known.items()}
 

@@ -345,6 +345,7 @@ def deeds(house: House) -> dict[str, Deed]:
         "rotate_webhook_secret": call("rotate_webhook_secret", endpoint_id=house.endpoint),
         "delete_webhook_endpoint": call("delete_webhook_endpoint", endpoint_id=house.endpoint),
         "replay_delivery": call("replay_delivery", delivery_id=house.delivered),
+        "rotate_calendar_token": call("rotate_calendar_token", HARRIET),
         "claim_deliveries": call("claim_deliveries", "service_role"),
         "settle_deliveries (one way)": settled("gone", 1),
         "settle_deliveries (the other)": settled("delivered", -1),
