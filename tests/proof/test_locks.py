@@ -3,7 +3,7 @@
 Two calls deadlock only when each holds what the other still needs. So every call is stopped at every row it locks: a
 gate holds that row, the call waits there with all it took before, another call is let in behind it until it waits too
 or is done, and then the gate opens. A pair that locks in two orders meets itself at some gate. Nothing sleeps: a call
-waits when `pg_stat_activity` says so. Everything is rolled back, so each pair begins in the same house.
+waits when `pg_blocking_pids` says so. Everything is rolled back, so each pair begins in the same house.
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -444,7 +444,7 @@ class Meeting:
         """Whether the call waits at the gate."""
         with self._shut(gate):
             running = self._begin(0, deed)
-            waits = self._waits(0, running)
+            waits = self._waits(0, running, self._gate)
         _outcome(running)
         return waits
 
@@ -452,7 +452,7 @@ class Meeting:
         """Stop the first at the gate, let the second in, open the gate; how each ended."""
         with self._shut(gate):
             one = self._begin(0, first)
-            assert self._waits(0, one)
+            assert self._waits(0, one, self._gate)
             other = self._begin(1, second)
             self._waits(1, other)
         return _outcome(one), _outcome(other)
@@ -467,13 +467,17 @@ class Meeting:
     def _begin(self, number: int, deed: Deed) -> Future[dict[str, Any]]:
         return self._threads.submit(_taken_back, self._callers[number], deed)
 
-    def _waits(self, number: int, running: Future[dict[str, Any]]) -> bool:
-        """True when the call waits for a lock, False when it is done."""
+    def _waits(self, number: int, running: Future[dict[str, Any]], behind: Database | None = None) -> bool:
+        """True when the call waits for somebody (for that one), False when it is done."""
         process = self._callers[number].connection.info.backend_pid
+        # Postgres itself may hold up a call for a moment, such as while a table grows.
+        query: LiteralString = "select pg_blocking_pids(%s) <> '{}'"
+        parameters = (process,)
+        if behind is not None:
+            query = "select %s = any (pg_blocking_pids(%s))"
+            parameters = (behind.connection.info.backend_pid, process)
         while not running.done():
-            if self._watch.value(
-                "select wait_event_type is not distinct from 'Lock' from pg_stat_activity where pid = %s", process
-            ):
+            if self._watch.value(query, *parameters):
                 return True
         return False
 
