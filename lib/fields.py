@@ -6,7 +6,7 @@ reaches Postgres that it cannot hold. Messages say what a value should be and ne
 
 import re
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
@@ -200,6 +200,9 @@ ExpectedVersion = Annotated[
 
 Flag = Annotated[bool, Field(strict=True)]
 
+Language = Literal["en", "de", "es"]
+"""What messages and pages are written in."""
+
 
 # --- times --------------------------------------------------------------------------------------------
 
@@ -236,6 +239,11 @@ Instant = Annotated[
     Field(examples=["2026-03-02T14:00:00Z"]),
 ]
 """A moment; in whatever offset it comes, it goes on in UTC."""
+
+ClockTime = Annotated[
+    str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", description="Wall time.", examples=["16:30"])
+]
+"""A time of the day; on whose clocks, the field says."""
 
 Day = Annotated[
     date,

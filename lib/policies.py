@@ -6,7 +6,7 @@ from pydantic import Field
 
 from lib.answers import Answer, Utc
 from lib.database import Database
-from lib.fields import Changes, Flag
+from lib.fields import Changes, ClockTime, Flag, Language
 
 StartWindow = Annotated[
     int,
@@ -43,6 +43,21 @@ ReviewWindow = Annotated[
     int,
     Field(strict=True, ge=1, le=365, description="For how many days a student may review a session that is done."),
 ]
+HouseLanguage = Annotated[Language, Field(description="Of messages to readers who have not chosen one.")]
+QuietFrom = Annotated[
+    ClockTime, Field(description="From then on, on the reader's own clock, nothing that can wait is sent.")
+]
+QuietUntil = Annotated[ClockTime, Field(description="Until then. The same as `quiet_from`: there are no quiet hours.")]
+SyncGoogleCalendar = Annotated[Flag, Field(description="Whether sessions are kept in Google Calendar.")]
+ModelCalls = Annotated[
+    int,
+    Field(
+        strict=True,
+        ge=0,
+        le=100_000,
+        description="How many calls of a language model the house pays for in a day (UTC); then rules speak.",
+    ),
+]
 SequenceLock = Annotated[Flag, Field(description="Whether a tutor must resolve the sessions of a package in order.")]
 
 
@@ -57,6 +72,11 @@ class HouseSettings(Answer):
     consent_hours: ConsentHours
     events_kept_days: EventsKept
     review_window_days: ReviewWindow
+    language: HouseLanguage
+    quiet_from: QuietFrom
+    quiet_until: QuietUntil
+    sync_google_calendar: SyncGoogleCalendar
+    model_calls_a_day: ModelCalls
     updated_at: Utc
 
 
@@ -71,6 +91,11 @@ class SettingsUpdate(Changes):
     consent_hours: ConsentHours | None = None
     events_kept_days: EventsKept | None = None
     review_window_days: ReviewWindow | None = None
+    language: HouseLanguage | None = None
+    quiet_from: QuietFrom | None = None
+    quiet_until: QuietUntil | None = None
+    sync_google_calendar: SyncGoogleCalendar | None = None
+    model_calls_a_day: ModelCalls | None = None
 
 
 async def get_settings(database: Database) -> HouseSettings:

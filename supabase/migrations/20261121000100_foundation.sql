@@ -109,6 +109,15 @@ as $$
 $$;
 comment on function private.is_timezone(text) is 'Whether a name is a time zone people may live in.';
 
+create type public.language as enum ('en', 'de', 'es');
+comment on type public.language is 'The languages that messages and pages are written in.';
+
+create function private.is_clock_time(p_time text) returns boolean
+language sql immutable
+set search_path = '' set timezone = 'UTC'
+return p_time ~ '^([01][0-9]|2[0-3]):[0-5][0-9]$';
+comment on function private.is_clock_time(text) is 'Whether a text is a time of the day, HH:MM, 00:00 to 23:59.';
+
 create function private.is_line(p_text text, p_most integer) returns boolean
 language sql immutable
 set search_path = '' set timezone = 'UTC'

@@ -30,6 +30,11 @@ create table public.settings (
   consent_hours integer not null default 48,
   events_kept_days integer not null default 90,
   review_window_days integer not null default 14,
+  language public.language not null default 'en',
+  quiet_from text not null default '21:00',
+  quiet_until text not null default '07:00',
+  sync_google_calendar boolean not null default false,
+  model_calls_a_day integer not null default 500,
   updated_at timestamptz not null default private.now(),
   constraint settings_has_one_row check (only_row),
   constraint settings_start_window_is_sane check (start_window_mins between 0 and 1440),
@@ -37,7 +42,9 @@ create table public.settings (
   constraint settings_correction_window_is_sane check (tutor_correction_hours between 0 and 720),
   constraint settings_consent_hours_are_sane check (consent_hours between 1 and 720),
   constraint settings_events_are_kept check (events_kept_days between 7 and 3650),
-  constraint settings_review_window_is_sane check (review_window_days between 1 and 365)
+  constraint settings_review_window_is_sane check (review_window_days between 1 and 365),
+  constraint settings_quiet_hours_are_times check (private.is_clock_time(quiet_from) and private.is_clock_time(quiet_until)),
+  constraint settings_model_calls_are_sane check (model_calls_a_day between 0 and 100000)
 );
 comment on table public.settings is 'The policies of the house, one row. Change them here; every change is audited.';
 comment on column public.settings.start_window_mins is 'How many minutes before its start a session may be started.';
@@ -48,12 +55,19 @@ comment on column public.settings.tutor_may_reschedule is 'Whether a tutor may m
 comment on column public.settings.consent_hours is 'How many hours a guardian has to answer a wish to cancel.';
 comment on column public.settings.events_kept_days is 'After how many days events and their finished deliveries are forgotten.';
 comment on column public.settings.review_window_days is 'For how many days a student may review a session that is done.';
+comment on column public.settings.language is 'The language of messages to readers who have not chosen one.';
+comment on column public.settings.quiet_from is 'From when on, on the reader''s own clock, nothing that can wait is sent. Equal to quiet_until: there are no quiet hours.';
+comment on column public.settings.quiet_until is 'Until when, on the reader''s own clock, nothing that can wait is sent.';
+comment on column public.settings.sync_google_calendar is 'Whether sessions are kept in Google Calendar.';
+comment on column public.settings.model_calls_a_day is 'How many calls of a language model the house pays for in a day (UTC); then rules speak.';
 comment on constraint settings_start_window_is_sane on public.settings is 'start_window_mins is 0 to 1440.';
 comment on constraint settings_delay_grace_is_sane on public.settings is 'delay_grace_mins is 0 to 240.';
 comment on constraint settings_correction_window_is_sane on public.settings is 'tutor_correction_hours is 0 to 720.';
 comment on constraint settings_consent_hours_are_sane on public.settings is 'consent_hours is 1 to 720.';
 comment on constraint settings_events_are_kept on public.settings is 'events_kept_days is 7 to 3650.';
 comment on constraint settings_review_window_is_sane on public.settings is 'review_window_days is 1 to 365.';
+comment on constraint settings_quiet_hours_are_times on public.settings is 'quiet_from and quiet_until are times such as 21:00.';
+comment on constraint settings_model_calls_are_sane on public.settings is 'model_calls_a_day is 0 to 100000.';
 insert into public.settings default values;
 create trigger settings_touch before update on public.settings for each row execute function private.touch();
 create trigger settings_audit after update on public.settings
@@ -84,7 +98,8 @@ grant execute on function private.get_settings(), public.get_settings() to authe
 
 create function private.update_settings(
   p_start_window_mins integer, p_delay_grace_mins integer, p_tutor_correction_hours integer, p_sequence_lock boolean,
-  p_tutor_may_reschedule boolean, p_consent_hours integer, p_events_kept_days integer, p_review_window_days integer
+  p_tutor_may_reschedule boolean, p_consent_hours integer, p_events_kept_days integer, p_review_window_days integer,
+  p_language public.language, p_quiet_from text, p_quiet_until text, p_sync_google_calendar boolean, p_model_calls_a_day integer
 ) returns jsonb
 language plpgsql security definer
 set search_path = '' set timezone = 'UTC'
@@ -101,7 +116,12 @@ begin
          tutor_may_reschedule = coalesce(p_tutor_may_reschedule, tutor_may_reschedule),
          consent_hours = coalesce(p_consent_hours, consent_hours),
          events_kept_days = coalesce(p_events_kept_days, events_kept_days),
-         review_window_days = coalesce(p_review_window_days, review_window_days);
+         review_window_days = coalesce(p_review_window_days, review_window_days),
+         language = coalesce(p_language, language),
+         quiet_from = coalesce(p_quiet_from, quiet_from),
+         quiet_until = coalesce(p_quiet_until, quiet_until),
+         sync_google_calendar = coalesce(p_sync_google_calendar, sync_google_calendar),
+         model_calls_a_day = coalesce(p_model_calls_a_day, model_calls_a_day);
   return private.get_settings();
 exception when check_violation then
   get stacked diagnostics v_violated = constraint_name;
@@ -113,18 +133,22 @@ create function public.update_settings(
   p_start_window_mins integer default null, p_delay_grace_mins integer default null,
   p_tutor_correction_hours integer default null, p_sequence_lock boolean default null,
   p_tutor_may_reschedule boolean default null, p_consent_hours integer default null, p_events_kept_days integer default null,
-  p_review_window_days integer default null
+  p_review_window_days integer default null, p_language public.language default null, p_quiet_from text default null,
+  p_quiet_until text default null, p_sync_google_calendar boolean default null, p_model_calls_a_day integer default null
 ) returns jsonb
 language sql volatile security invoker
 set search_path = '' set timezone = 'UTC'
 return private.update_settings(
   p_start_window_mins, p_delay_grace_mins, p_tutor_correction_hours, p_sequence_lock, p_tutor_may_reschedule, p_consent_hours,
-  p_events_kept_days, p_review_window_days);
-comment on function public.update_settings(integer, integer, integer, boolean, boolean, integer, integer, integer) is
+  p_events_kept_days, p_review_window_days, p_language, p_quiet_from, p_quiet_until, p_sync_google_calendar, p_model_calls_a_day);
+comment on function public.update_settings(
+  integer, integer, integer, boolean, boolean, integer, integer, integer, public.language, text, text, boolean, integer) is
   'Admins change policies of the house; what is left out stays. Refuses: 401, 403 not_allowed, 422 invalid.';
 grant execute on function
-  private.update_settings(integer, integer, integer, boolean, boolean, integer, integer, integer),
-  public.update_settings(integer, integer, integer, boolean, boolean, integer, integer, integer) to authenticated;
+  private.update_settings(
+  integer, integer, integer, boolean, boolean, integer, integer, integer, public.language, text, text, boolean, integer),
+  public.update_settings(
+  integer, integer, integer, boolean, boolean, integer, integer, integer, public.language, text, text, boolean, integer) to authenticated;
 
 -- Words about a status -------------------------------------------------------------------------------
 

@@ -253,6 +253,8 @@ def test_the_settings_row_stays(db: Database, statement: LiteralString) -> None:
         "start_window_mins = 1441",
         "tutor_correction_hours = -1",
         "tutor_correction_hours = 721",
+        "quiet_from = '24:00'",
+        "model_calls_a_day = -1",
     ],
 )
 def test_settings_stay_sane(db: Database, change: LiteralString) -> None:

@@ -325,6 +325,11 @@ house_settings: Mapping[str, Any] = {
     "consent_hours": 48,
     "events_kept_days": 90,
     "review_window_days": 14,
+    "language": "en",
+    "quiet_from": "21:00",
+    "quiet_until": "07:00",
+    "sync_google_calendar": False,
+    "model_calls_a_day": 500,
     "updated_at": "2026-02-01T09:00:00+00:00",
 }
 clock_step: Mapping[str, Any] = {
