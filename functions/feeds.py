@@ -4,7 +4,7 @@ import hashlib
 
 from fastapi import APIRouter, Request, Response
 
-from functions.callers import AsCaller, AsServiceOfLinks
+from functions.callers import AsCallerOnce, AsServiceOfLinks
 from functions.problems import problems
 from lib import feeds
 from lib.feeds import CalendarToken
@@ -16,7 +16,7 @@ CACHED = "private, max-age=300"
 
 
 @router.post("/me/calendar-token", status_code=201, responses=problems(429))
-async def rotate_calendar_token(database: AsCaller) -> CalendarToken:
+async def rotate_calendar_token(database: AsCallerOnce) -> CalendarToken:
     """Give your calendar a secret address, shown here alone; the one before stops at once."""
     return await feeds.rotate_calendar_token(database)
 

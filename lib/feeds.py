@@ -33,13 +33,16 @@ _DAY, _SECOND = timedelta(days=1), timedelta(seconds=1)
 class CalendarToken(Answer):
     """The secret address of one's calendar."""
 
-    token: str = Field(description="Shown here alone. Whoever has it reads your lessons.")
+    token: str | None = Field(
+        default=None,
+        description="Shown here alone: null when the request is repeated. Whoever has it reads your lessons.",
+    )
 
     @computed_field(description="Where the calendar is, on this host.", examples=["/api/calendar/….ics"])
     @property
-    def path(self) -> str:
+    def path(self) -> str | None:
         """The address, from the host on."""
-        return f"/api/calendar/{self.token}.ics"
+        return self.token and f"/api/calendar/{self.token}.ics"
 
 
 class Lesson(Answer):
@@ -74,8 +77,8 @@ class Change(NamedTuple):
 
 
 async def rotate_calendar_token(database: Database) -> CalendarToken:
-    """Another secret address for the caller's calendar. The answer is kept nowhere, so no key may repeat it."""
-    return CalendarToken.model_validate(await database.rpc("rotate_calendar_token"))
+    """Another secret address for the caller's calendar."""
+    return CalendarToken.model_validate(await database.write("rotate_calendar_token"))
 
 
 async def read_calendar(database: Database, token: str) -> str:

@@ -31,9 +31,10 @@ EventTypes = Annotated[
     AfterValidator(_each_once),
 ]
 Secret = Annotated[
-    str,
+    str | None,
     Field(
-        description="What messages are signed with, in the form of Standard Webhooks. Shown here and never again.",
+        description="What messages are signed with, in the form of Standard Webhooks. Shown here and never again: "
+        "null when the request is repeated.",
         examples=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo="],
     ),
 ]
@@ -58,13 +59,13 @@ class WebhookEndpoint(Answer):
 class WebhookEndpointCreated(WebhookEndpoint):
     """A new one, with its secret."""
 
-    secret: Secret
+    secret: Secret = None
 
 
 class SecretRotated(WebhookEndpoint):
     """One with a new secret."""
 
-    secret: Secret
+    secret: Secret = None
     previous_valid_until: Utc = Field(description="Until then the secret before signs every message too.")
 
 

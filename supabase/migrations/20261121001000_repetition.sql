@@ -4,7 +4,8 @@
 -- that the same key is carried out one time: the first call leaves its answer in its own transaction, the
 -- same call again gets that answer, another call under the same key is refused, and so is a twin that
 -- arrives while the first still runs. Refusals are not kept: nothing happened. Keys are forgotten after a
--- day. `tutor_update_session` takes a key itself, for clients that call it directly.
+-- day. What an answer shows once (`private.shown_once`) is left out of the kept one: whoever lost the first
+-- answer asks for another secret. `tutor_update_session` takes a key itself, for clients that call it directly.
 --
 -- Where a person could hurt the house by asking too often, `private.limit_calls` counts in the same
 -- transaction and refuses with 429 and Retry-After. Clearing what is old is left to the outbox's chapter.
@@ -20,6 +21,14 @@ create table private.answers (
 comment on table private.answers is 'The answers of calls that carried an idempotency key; kept for a day.';
 comment on column private.answers.request_hash is 'Of what was asked: the same key may not ask for something else.';
 alter table private.answers enable row level security;
+
+create table private.shown_once (
+  function_name text not null,
+  member text not null,
+  primary key (function_name, member)
+);
+comment on table private.shown_once is 'Secrets in answers; each chapter enters those of its functions. A repeated answer lacks them.';
+alter table private.shown_once enable row level security;
 
 create table private.call_counts (
   caller_id uuid not null references public.profiles (id) on delete cascade,
@@ -44,7 +53,7 @@ begin
   select * into v_function from pg_catalog.pg_proc
    where pronamespace = 'public'::regnamespace and proname = p_function
      and provolatile = 'v' and prorettype = 'jsonb'::regtype
-     and proname <> all (array['once', 'rotate_calendar_token'])  -- itself, and what is to be shown once
+     and proname <> 'once'
      and has_function_privilege('authenticated', oid, 'execute');  -- we run as the owner, who may call all of them
   if not found or jsonb_typeof(p_arguments) is distinct from 'object' or p_arguments ? 'p_idempotency_key'
      or exists (select from jsonb_object_keys(p_arguments) as name where name <> all (v_function.proargnames))
@@ -98,7 +107,8 @@ begin
   end if;
   v_answer := private.run_function(p_function, p_arguments);
   insert into private.answers (caller_id, idempotency_key, request_hash, answer)
-  values (v_caller_id, p_idempotency_key, p_request_hash, v_answer)
+  values (v_caller_id, p_idempotency_key, p_request_hash,
+          v_answer - array(select member from private.shown_once where function_name = p_function))
   on conflict (caller_id, idempotency_key) do update
     set request_hash = excluded.request_hash, answer = excluded.answer, created_at = excluded.created_at;
   return v_answer;
@@ -110,7 +120,7 @@ language sql volatile security invoker
 set search_path = '' set timezone = 'UTC'
 return private.once(p_idempotency_key, p_request_hash, p_function, p_arguments);
 comment on function public.once(text, text, text, jsonb) is
-  'Carries out a writing function once for a key and a day, and answers the same again. Refuses as that function does, and: 401, 403 not_allowed, 409 still_running, 422 key_reused, invalid.';
+  'Carries out a writing function once for a key and a day, and answers the same again, but for what is shown once. Refuses as that function does, and: 401, 403 not_allowed, 409 still_running, 422 key_reused, invalid.';
 grant execute on function private.once(text, text, text, jsonb), public.once(text, text, text, jsonb) to authenticated;
 
 create function private.limit_calls(p_action text, p_most integer, p_within interval) returns void

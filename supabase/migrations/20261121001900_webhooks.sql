@@ -113,6 +113,9 @@ create trigger delivery_attempts_note_webhook_health after insert on public.deli
 
 -- For admins -----------------------------------------------------------------------------------------
 
+insert into private.shown_once (function_name, member) values
+  ('create_webhook_endpoint', 'secret'), ('rotate_webhook_secret', 'secret');
+
 create function private.endpoint_document(p_endpoint_id uuid) returns jsonb
 language sql stable
 set search_path = '' set timezone = 'UTC'

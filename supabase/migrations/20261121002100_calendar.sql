@@ -4,8 +4,6 @@
 -- itself holds a secret: `rotate_calendar_token` makes it, shows it once and keeps only its hash; the one before
 -- stops at once. `read_calendar_feed` is for the service key alone, which speaks for whoever opens the address, and
 -- decides by the token: an unknown one, an old one and that of somebody who may not act are answered alike.
---
--- `once` leaves `rotate_calendar_token` out, because a kept answer would keep the token too.
 
 create table private.calendar_tokens (
   profile_id uuid primary key references public.profiles (id) on delete cascade,
@@ -16,6 +14,8 @@ comment on table private.calendar_tokens is 'Who has an address for their calend
 comment on column private.calendar_tokens.token_hash is 'SHA-256 of the token. It is random enough that a hash without salt gives nothing away.';
 comment on column private.calendar_tokens.created_at is 'When the present token was made.';
 alter table private.calendar_tokens enable row level security;
+
+insert into private.shown_once (function_name, member) values ('rotate_calendar_token', 'token');
 
 create function private.calendar_token_hash(p_token text) returns bytea
 language sql immutable strict

@@ -86,18 +86,6 @@ def test_a_token_is_made_ten_times_an_hour_at_most(db: Database) -> None:
     assert rotate(db, OLIVER)
 
 
-def test_no_key_makes_the_database_keep_a_token(db: Database) -> None:
-    with pytest.raises(Refused, match="422 invalid"):
-        db.call(
-            OLIVER,
-            "once",
-            p_idempotency_key="k",
-            p_request_hash="h",
-            p_function="rotate_calendar_token",
-            p_arguments={},
-        )
-
-
 def test_people_without_a_role_have_an_empty_calendar(db: Database) -> None:
     lesson(db)
     assert lessons_of(db, NEWCOMER) == []

@@ -48,6 +48,27 @@ def test_the_same_call_again_is_answered_the_same_and_writes_nothing(db: Databas
     assert db.value("select count(*) from public.audit_logs") == audited
 
 
+@pytest.mark.parametrize(
+    ("function", "arguments", "member"),
+    [
+        ("rotate_calendar_token", {}, "token"),
+        ("create_webhook_endpoint", {"p_url": "https://books.example/hook"}, "secret"),
+        ("rotate_webhook_secret", None, "secret"),
+    ],
+)
+def test_what_is_shown_once_is_not_kept(
+    db: Database, function: str, arguments: dict[str, Any] | None, member: str
+) -> None:
+    if arguments is None:
+        made = db.call(NADIA, "create_webhook_endpoint", p_url="https://books.example/hook")
+        arguments = {"p_endpoint_id": made["id"]}
+    first = once(db, function, arguments)
+    again = once(db, function, arguments)
+    assert first == again | {member: first[member]}
+    assert member not in again
+    assert first[member] not in str(db.rows("select * from private.answers"))
+
+
 def test_without_a_key_the_same_call_is_refused(db: Database) -> None:
     once(db, "create_holiday", EID)
     with pytest.raises(Refused, match="already_exists"):

@@ -244,7 +244,6 @@ read_calendar_feed (deactivated)   x    x    x    x    x    x    x    x    x    
 once (completing a session)        x    401  403  404  ok   404  403  404  403  404  404  ok   x
 once (entering a holiday)          x    401  403  403  403  403  403  403  403  403  403  ok   x
 once (letting the clock move all)  x    401  403  422  422  422  403  422  422  422  422  422  x
-once (making a secret address)     x    401  403  422  422  422  403  422  422  422  422  422  x
 once (refreshing one's own)        x    401  403  ok   ok   ok   403  ok   ok   ok   ok   ok   x
 get_settings                       x    401  403  403  403  403  403  403  403  403  403  ok   x
 update_settings                    x    401  403  403  403  403  403  403  403  403  403  ok   x
@@ -535,12 +534,6 @@ DEEDS: dict[str, Callable[[Things], Arguments]] = {
         "p_idempotency_key": "k-4",
         "p_request_hash": "h",
         "p_function": "sweep_session_statuses",
-        "p_arguments": {},
-    },
-    "once (making a secret address)": lambda _: {
-        "p_idempotency_key": "k-6",
-        "p_request_hash": "h",
-        "p_function": "rotate_calendar_token",
         "p_arguments": {},
     },
     "once (refreshing one's own)": lambda _: {

@@ -342,7 +342,6 @@ GUARDS: list[tuple[str, str, str]] = [
     # Calendars.
     ("read_calendar_feed", "if not found then", "if false then"),
     ("read_calendar_feed", "and a.deactivated_at is null", ""),
-    ("run_function", "array['once', 'rotate_calendar_token']", "array['once']"),
     # Sending again.
     ("replay_delivery", "v_delivery.status = 'pending' or ", ""),
 ]
