@@ -276,7 +276,8 @@ begin
   if p_lease_seconds is null or p_lease_seconds not between 5 and 3600 then
     perform private.refuse(422, 'invalid', 'lease_seconds must be 5 to 3600.', jsonb_build_object('field', 'lease_seconds'));
   end if;
-  -- Each subscription's own end of the index, so that what waits for a disabled one is never walked over.
+  -- Each subscription's own end of the index, so that what waits for a disabled one is never walked over; and by turns,
+  -- so that the backlog of one that hangs leaves room for the others.
   select array_agg(id) into v_ids from (
     select due.id
       from private.subscriptions s
@@ -286,7 +287,8 @@ begin
           and (d.leased_until is null or d.leased_until <= v_now)
         order by d.next_attempt_at, d.event_id limit p_limit for update skip locked) as due
      where s.is_enabled
-     order by due.next_attempt_at, due.event_id, due.id limit p_limit) as taken;
+     order by row_number() over (partition by s.id order by due.next_attempt_at, due.event_id), due.next_attempt_at, due.event_id, due.id
+     limit p_limit) as taken;
   insert into public.delivery_attempts (delivery_id, attempt, outcome, error)
   select id, attempts, 'lost', 'The dispatcher did not come back.'
     from public.deliveries where id = any (v_ids) and lease_id is not null;
@@ -315,7 +317,7 @@ language sql volatile security invoker
 set search_path = '' set timezone = 'UTC'
 return private.claim_deliveries(p_limit, p_lease_seconds);
 comment on function public.claim_deliveries(integer, integer) is
-  'A dispatcher leases what is due, oldest first, passing over what others have; ask again while "more". For the service key alone. Refuses: 422 invalid.';
+  'A dispatcher leases what is due, each subscription''s oldest in turn, passing over what others have; ask again while "more". For the service key alone. Refuses: 422 invalid.';
 grant execute on function
   private.claim_deliveries(integer, integer), public.claim_deliveries(integer, integer) to service_role;
 

@@ -219,6 +219,22 @@ def test_the_oldest_due_goes_first_whatever_endpoint_it_is_for_and_a_claim_is_bo
     assert db.call("service_role", "claim_deliveries") == {"deliveries": [], "more": False}
 
 
+def test_the_backlog_of_one_leaves_room_for_the_others(db: Database) -> None:
+    endpoint(db, EVENT_TYPE)
+    for _ in range(6):
+        happen(db)
+    other = endpoint(db, EVENT_TYPE, url="https://other.test/hook")
+    last = [happen(db) for _ in range(2)]
+    claimed = claim(db, limit=4)
+    assert [each["message_id"] for each in claimed if each["url"] == "https://other.test/hook"] == [
+        f"evt_{number}" for number in last
+    ]
+    assert (
+        db.value("select count(*) from public.deliveries where lease_id is not null and subscription_id = %s", other)
+        == 2
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "field"),
     [
