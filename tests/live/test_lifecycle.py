@@ -253,6 +253,11 @@ def test_an_admin_sets_the_policies_and_they_hold_at_once(house: ServedHouse, le
         "consent_hours": 48,
         "events_kept_days": 90,
         "review_window_days": 14,
+        "language": "en",
+        "quiet_from": "21:00",
+        "quiet_until": "07:00",
+        "sync_google_calendar": False,
+        "model_calls_a_day": 500,
     }
     for who in (BILAL, LENA):
         problem(house.sign_in(who).get("/settings"), 403, "not_allowed")
