@@ -194,7 +194,7 @@ insert into private.event_types (name, description) values
 -- Learning events ------------------------------------------------------------------------------------
 
 create function private.learning_content(p_event_type public.learning_event_type, p_data jsonb) returns text
-language sql immutable
+language sql stable
 set search_path = '' set timezone = 'UTC'
 return case p_event_type
   when 'assessment' then concat_ws(' ',
@@ -206,6 +206,7 @@ return case p_event_type
       || case when p_data @> '{"status": "submitted", "was_late": true}' then ' late' else '' end
       || ': ' || (p_data ->> 'title') || '.',
     p_data ->> 'description', p_data ->> 'submission', 'Mark: ' || (p_data ->> 'mark') || '.', p_data ->> 'feedback')
+  when 'session' then 'Summary of the lesson: ' || (p_data ->> 'text')
   when 'note' then 'Note: ' || (p_data ->> 'text') end;
 comment on function private.learning_content(public.learning_event_type, jsonb) is
   'What people record, in sentences: their own words, no ids and no names. Null for what the house notes itself.';
