@@ -44,7 +44,7 @@ begin
   select * into v_function from pg_catalog.pg_proc
    where pronamespace = 'public'::regnamespace and proname = p_function
      and provolatile = 'v' and prorettype = 'jsonb'::regtype
-     and proname <> all (array['once', 'rotate_calendar_token'])  -- itself, and what is to be shown once
+     and proname <> all (array['once', 'rotate_calendar_token', 'create_progress_link'])  -- itself, and what is to be shown once
      and has_function_privilege('authenticated', oid, 'execute');  -- we run as the owner, who may call all of them
   if not found or jsonb_typeof(p_arguments) is distinct from 'object' or p_arguments ? 'p_idempotency_key'
      or exists (select from jsonb_object_keys(p_arguments) as name where name <> all (v_function.proargnames))
