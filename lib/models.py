@@ -7,19 +7,24 @@ so.
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 import httpx
 import structlog
-from pydantic import Field, SecretStr
+from pydantic import ConfigDict, Field, SecretStr
 
 from lib.adapters import ModelAccess, NoAnswer
 from lib.adapters.gemini import Gemini
 from lib.adapters.openai_compatible import OpenAICompatible
 from lib.answers import Answer
 from lib.config import Settings, settings
+from lib.database import Database
+from lib.errors import TooManyRequests
 
-__all__ = ["Model", "ModelStanding", "NoAnswer", "missing", "model", "note_failure", "standing"]
+__all__ = ["Model", "ModelStanding", "NoAnswer", "missing", "model", "note_failure", "standing", "take_call"]
+
+Use: TypeAlias = Literal["brief", "summary", "search"]
+"""What a person has a model asked for; each is counted."""
 
 _CONNECTIONS = httpx.Limits(max_connections=20, max_keepalive_connections=5, keepalive_expiry=15.0)
 
@@ -56,11 +61,15 @@ class Model(Protocol):
 class ModelStanding(Answer):
     """Whether a model is there to ask."""
 
+    model_config = ConfigDict(json_schema_serialization_defaults_required=False)
+
     provider: Literal["gemini", "openai", "off"]
     on: bool = Field(description="False: briefs and summaries are written by rules, and search goes by words alone.")
     missing: list[str] = Field(description="What has to be set to turn it on.", examples=[["GEMINI_API_KEY"]])
-    name: str | None = Field(description="The model that writes.", examples=["gemini-3.5-flash-lite"])
-    embedding_model: str | None = Field(description="The one that finds by meaning.", examples=["gemini-embedding-2"])
+    name: str | None = Field(default=None, description="The model that writes.", examples=["gemini-3.5-flash-lite"])
+    embedding_model: str | None = Field(
+        default=None, description="The one that finds by meaning.", examples=["gemini-embedding-2"]
+    )
 
 
 @lru_cache(maxsize=1)
@@ -90,7 +99,21 @@ def missing(config: Settings) -> list[str]:
     return []
 
 
-def note_failure(use: str, failure: NoAnswer) -> None:
+async def take_call(database: Database, use: Use) -> None:
+    """Count a call before it is made.
+
+    Raises:
+        NoAnswer: the house pays for no more today, or this person has asked too often.
+    """
+    try:
+        answer = await database.rpc("take_model_call", {"p_kind": use})
+    except TooManyRequests:
+        raise NoAnswer("asked too often") from None
+    if not answer["allowed"]:
+        raise NoAnswer("no budget left")
+
+
+def note_failure(use: Use | Literal["embedding"], failure: NoAnswer) -> None:
     """One line in the log: a model was asked, and rules spoke in its place."""
     _log.warning("model gave no answer", use=use, cause=failure.why)
 

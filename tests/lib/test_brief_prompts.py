@@ -7,8 +7,9 @@ from uuid import UUID
 
 import pytest
 
-from lib.brief_prompts import LISTS, LONGEST_TEXT, brief_prompt, plain, statements_in
+from lib.brief_prompts import LISTS, brief_prompt, statements_in
 from lib.brief_rules import LONGEST_STATEMENT, MOST
+from lib.prompts import LONGEST_TEXT, plain
 from tests.lib.test_brief_rules import event
 
 REFS = {"e1": UUID(int=1), "e2": UUID(int=2)}
