@@ -1,4 +1,4 @@
-"""A student's progress for guardians: who is let in, what the page is sent with, and that its secret is logged nowhere."""
+"""Progress for guardians: who is let in, what the page is sent with, and that its secret is written down nowhere."""
 
 import httpx
 import pytest

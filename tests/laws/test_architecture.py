@@ -15,7 +15,8 @@ FUNCTIONS = sorted((ROOT / "functions").rglob("*.py"))
 OURS = [*LIB, *FUNCTIONS]
 
 PURE = {"answers", "cursors", "deadlines", "errors", "fields", "recurrence", "slots", "zones"}
-PURE |= {"brief_prompts", "brief_rules", "record"}
+PURE |= {"figures", "times"}
+PURE |= {"brief_prompts", "brief_rules", "prompts", "record", "summary_drafts"}
 """Values in, values out, and the clock handed in. ``answers`` and ``fields`` are shapes that domain modules share."""
 PORTS = {"models"}
 """Behind which an adapter stands that several domain modules use."""

@@ -194,6 +194,12 @@ def _post(path: str, body: dict[str, Any], who: Person = NADIA, **another: Any) 
     return lambda _: Write("POST", path, body, body | another, who)
 
 
+def _progress_link(house: ServedHouse) -> Write:
+    guardian = one(house, "select id from public.guardians limit 1")
+    made = house.sign_in(NADIA).post(f"/guardians/{guardian}/progress-link").json()
+    return Write("DELETE", f"/progress-links/{made['id']}", None, None)
+
+
 WRITES: dict[str, Callable[[ServedHouse], Write]] = {
     "update_me": lambda _: Write("PATCH", "/me", {"display_name": "Lena O."}, {"display_name": "Lena"}, LENA),
     "create_person": _post(
@@ -302,6 +308,7 @@ WRITES: dict[str, Callable[[ServedHouse], Write]] = {
     "delete_webhook_endpoint": _webhook("DELETE"),
     "rotate_webhook_secret": _webhook("POST", "/rotate-secret"),
     "replay_delivery": _delivered,
+    "revoke_progress_link": _progress_link,
     "update_settings": lambda _: Write("PATCH", "/settings", {"start_window_mins": 20}, {"start_window_mins": 30}),
 }
 
