@@ -4,9 +4,10 @@ from fastapi import APIRouter
 
 from functions.callers import AsService
 from functions.problems import problems
-from lib import clock, outbox
+from lib import clock, embeddings, outbox
 from lib.clock import Swept
 from lib.config import settings
+from lib.embeddings import Embedded
 from lib.outbox import CleanedUp, Dispatched
 
 router = APIRouter(prefix="/api/cron", tags=["Cron"])
@@ -28,3 +29,9 @@ async def deliver_outbox(database: AsService) -> Dispatched:
 async def clean_up(database: AsService) -> CleanedUp:
     """Repair what failed beside an event, and forget what is old. Once a day is meant."""
     return await outbox.clean_up(database, settings().cron_budget_seconds)
+
+
+@router.get("/embed-events", responses=problems())
+async def embed_events(database: AsService) -> Embedded:
+    """Have a model say what learning events mean, so that they are found by it. Every five minutes is meant."""
+    return await embeddings.embed_events(database, settings().cron_budget_seconds)

@@ -6,6 +6,7 @@ from fastapi import Depends, FastAPI
 
 from functions import (
     bookings,
+    briefs,
     cancellations,
     cron,
     days_off,
@@ -14,6 +15,7 @@ from functions import (
     feeds,
     health,
     imports,
+    learning,
     listings,
     matches,
     metrics,
@@ -21,10 +23,12 @@ from functions import (
     packages,
     people,
     policies,
+    progress,
     reschedules,
     reviews,
     schedules,
     sessions,
+    summaries,
     webhook_endpoints,
 )
 from functions.problems import describe_problems
@@ -43,6 +47,8 @@ _TAGS = [
     {"name": "Cancellations", "description": "Wishes to cancel a session."},
     {"name": "Schedules", "description": "From a weekly pattern to the sessions of a package."},
     {"name": "Bookings", "description": "Single lessons: what tutors offer, when they are free, who asked for what."},
+    {"name": "Learning", "description": "What a student learned: results, homework, notes, briefs and summaries."},
+    {"name": "Progress", "description": "How a student is getting on, also for guardians by a secret address."},
     {"name": "Calendars", "description": "Lessons in other people's programs, by a secret address."},
     {"name": "People", "description": "Profiles, roles and guardians."},
     {"name": "Matches", "description": "Requests to be taught, and the tutors who take them on."},
@@ -63,6 +69,10 @@ _PARTS = (
     months,
     listings,
     bookings,
+    learning,
+    briefs,
+    summaries,
+    progress,
     feeds,
     people,
     matches,

@@ -29,6 +29,7 @@ Operation = Literal[
     "request_reschedule",
     "cancel_session",
     "request_cancellation",
+    "prepare_session",
 ]
 Utc = Annotated[AwareDatetime, Field(examples=["2026-03-02T14:00:00Z"])]
 
@@ -101,6 +102,7 @@ class Action(Answer):
 class Actions(Answer):
     """What the viewer may do with a session now. The rules are those of the calls themselves."""
 
+    prep: Action = Field(description="To read the brief.")
     join: Action
     start: Action
     complete: Action

@@ -48,12 +48,30 @@ class Settings(BaseSettings):
     allow_private_webhooks: bool = Field(
         default=False, description="Lets webhooks go to http:// and into private networks. For a local stack only."
     )
+    model_provider: Literal["gemini", "openai", "off"] = Field(
+        default="gemini",
+        description="Who writes briefs and finds by meaning: `gemini`, or `openai` for whatever speaks its protocol. "
+        "Nothing is sent to either without its key.",
+    )
+    gemini_api_key: SecretStr | None = Field(default=None, description="Turns Gemini on.")
+    model_api_key: SecretStr | None = Field(
+        default=None, description="Turns `openai` on. A server of one's own, at MODEL_URL, may need none."
+    )
+    model_url: str = Field(default="", description="Where the provider is, when it is not at its usual address.")
+    model_name: str = Field(default="", max_length=100, description="Which model writes; the provider's cheap one.")
+    embedding_model: str = Field(default="", max_length=100, description="Which model turns text into vectors.")
+    embedding_dimension: int = Field(
+        default=768, ge=2, le=4096, description="How long the vectors are. Another length has every event sent again."
+    )
+    model_timeout_seconds: float = Field(
+        default=20.0, gt=0, le=60, description="The longest that one call of a model may take; then rules speak."
+    )
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Browser origins that may call, exact, separated by commas. None by default."
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    @field_validator("supabase_url", "supabase_jwks_url")
+    @field_validator("supabase_url", "supabase_jwks_url", "model_url")
     @classmethod
     def _is_address(cls, value: str) -> str:
         if value and not re.match(r"https?://[^\s/]+", value):

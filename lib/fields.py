@@ -124,6 +124,44 @@ Title = Annotated[
 ]
 """What something is, in one line. May be empty, which clears it."""
 
+TaskTitle = Annotated[
+    str,
+    Field(min_length=1, max_length=200, json_schema_extra=_shown(_FILLED_LINE), examples=["Fractions, page 12"]),
+    BeforeValidator(_stripped),
+    _FILLED_FORM,
+]
+"""What is to be done, in one line."""
+
+Passage = Annotated[
+    str,
+    Field(max_length=5_000, json_schema_extra=_shown(_LINES), examples=["Understands halves, not yet thirds."]),
+    _LINES_FORM,
+]
+"""What people write into a record, in lines. Empty means nothing."""
+
+SummaryText = Annotated[
+    str,
+    Field(min_length=1, max_length=4_000, json_schema_extra=_shown(_LINES), examples=["We worked on fractions."]),
+    _LINES_FORM,
+]
+"""What a family is told of a lesson, in lines."""
+
+Mark = Annotated[
+    str,
+    Field(max_length=40, json_schema_extra=_shown(_LINE), examples=["B+"]),
+    BeforeValidator(_stripped),
+    _TEXT_FORM,
+]
+"""How good something is, in the tutor's own scale. Empty means nothing."""
+
+SearchWords = Annotated[
+    str,
+    Field(min_length=1, max_length=200, json_schema_extra=_shown(_FILLED_LINE), examples=["fractions"]),
+    BeforeValidator(_stripped),
+    _FILLED_FORM,
+]
+"""What somebody looks for."""
+
 Reason = Annotated[
     str,
     Field(

@@ -1,4 +1,4 @@
-"""Whether the service is up and, for admins, which clock it goes by."""
+"""Whether the service is up and, for admins, which clock it goes by and whether a model is there."""
 
 from typing import Literal
 
@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 from lib.answers import Answer, Utc
 from lib.database import Database
 from lib.errors import NotAllowed
+from lib.models import ModelStanding, standing
 
 
 class Clock(Answer):
@@ -23,10 +24,11 @@ class Health(Answer):
 
     status: Literal["ok"] = "ok"
     clock: Clock | None = Field(default=None, description="For admins.")
+    model: ModelStanding | None = Field(default=None, description="For admins: who writes briefs, if anybody does.")
 
 
 async def health(database: Database | None) -> Health:
-    """``ok``, and for an admin the clock.
+    """``ok``, and for an admin the clock and the model.
 
     Raises:
         UpstreamUnavailable: the caller is signed in and the database does not answer.
@@ -34,6 +36,6 @@ async def health(database: Database | None) -> Health:
     if database is None:
         return Health()
     try:
-        return Health.model_validate({"clock": (await database.rpc("health"))["clock"]})
+        return Health.model_validate({"clock": (await database.rpc("health"))["clock"], "model": standing()})
     except NotAllowed:
         return Health()

@@ -14,6 +14,7 @@
 -- Extensions come first: the global revoke below would take their functions from everyone.
 create schema if not exists extensions;
 create extension if not exists btree_gist with schema extensions;
+create extension if not exists vector with schema extensions;
 
 create schema private;
 comment on schema private is 'Decides: definer functions, triggers, records. Never exposed by the API.';

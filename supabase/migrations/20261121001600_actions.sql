@@ -1,10 +1,10 @@
 -- 16. Actions
 --
--- What the buttons beside a session show: for join, start, complete, missed, reschedule and cancel, whether this
+-- What the buttons beside a session show: for prep, join, start, complete, missed, reschedule and cancel, whether this
 -- caller may do it now, by which operation, and if not, why. Every answer comes from the functions that judge
 -- the write itself (`private.capacity_refusal`, `private.step_refusal`, `private.credit_refusal`, and the
--- wishes' own); nothing is decided here. Where somebody may only ask, the operation is the asking one.
--- The button of the brief comes with the brief.
+-- wishes' own; the brief's comes with the brief); nothing is decided here. Where somebody may only ask, the
+-- operation is the asking one.
 
 create function private.action(p_operation text, p_refusal jsonb, p_needs_reason boolean default false) returns jsonb
 language sql immutable
@@ -76,6 +76,7 @@ declare
   v_may_move boolean := private.capacity_refusal(p_session, p_caller_id, v_role, 'scheduled', true) is null;
 begin
   return jsonb_build_object(
+    'prep', private.action('prepare_session', private.prep_refusal(p_session, p_caller_id)),
     'join', private.action(null, private.join_refusal(p_session, p_meet_link)),
     'start', case
       -- Whoever comes after the clock is recorded.

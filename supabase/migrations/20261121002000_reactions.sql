@@ -11,7 +11,8 @@
 --   outcome_counts    how the days went: entries that are added up; a correction adds negative ones
 --   Realtime          where Supabase Realtime is there, both people's screens hear of the change
 --
--- What people themselves put into a learning record (assessments, homework, notes) is left to a later chapter.
+-- What people themselves put into a learning record (assessments, homework, notes), and finding things in it, is
+-- left to a later chapter.
 
 -- The learning record --------------------------------------------------------------------------------
 
@@ -26,8 +27,11 @@ create table public.learning_events (
   student_user_id uuid not null references public.profiles (id),
   tutor_user_id uuid references public.profiles (id),
   session_id uuid references public.sessions (id),
+  author_user_id uuid references public.profiles (id),
+  is_private boolean not null default false,
   event_data jsonb not null default '{}',
   content_for_embedding text not null,
+  search tsvector generated always as (to_tsvector('pg_catalog.english', content_for_embedding)) stored,
   outbox_event_id bigint,
   occurred_at timestamptz not null,
   created_at timestamptz not null default private.now(),
@@ -37,6 +41,10 @@ comment on table public.learning_events is 'What happened in a student''s learni
 comment on column public.learning_events.event_type is 'What happened; the last four are a session''s actions.';
 comment on column public.learning_events.event_data is 'The particulars of the type, such as the old time of a move.';
 comment on column public.learning_events.content_for_embedding is 'The event in sentences, for searching; times are UTC.';
+comment on column public.learning_events.search is
+  'The words of the sentences, for searching. Endings are taken off as in English: words of other languages lose the same endings when they are asked for, so they are found too.';
+comment on column public.learning_events.author_user_id is 'Who recorded it; empty for what the house itself noted.';
+comment on column public.learning_events.is_private is 'A remark that its tutor and admins read, and its student does not.';
 comment on column public.learning_events.outbox_event_id is
   'The event of the outbox it was written for, which may be forgotten by now; empty for what a person recorded.';
 comment on column public.learning_events.occurred_at is 'When it happened; the row may have come later.';
@@ -44,11 +52,14 @@ comment on constraint learning_events_once on public.learning_events is 'An acti
 create index learning_events_student on public.learning_events (student_user_id, occurred_at, id);
 create index learning_events_tutor on public.learning_events (tutor_user_id, occurred_at, id);
 create index learning_events_session on public.learning_events (session_id);
+create index learning_events_author on public.learning_events (author_user_id) where author_user_id is not null;
+create trigger learning_events_stay before update or truncate on public.learning_events
+  for each statement execute function private.refuse_change('What was recorded stays as it was; record another event.');
 alter table public.learning_events enable row level security;
 grant select on public.learning_events to authenticated, service_role;
-create policy "Tutors and students read their own learning events, admins all" on public.learning_events
+create policy "Tutors read their events, students those shared, admins all" on public.learning_events
   for select to authenticated
-  using (student_user_id = (select private.caller_id())
+  using ((student_user_id = (select private.caller_id()) and not is_private)
          or tutor_user_id = (select private.caller_id())
          or (select private.is_admin()));
 

@@ -32,6 +32,7 @@ CIRCUMSTANCES = ("plain", "exhausted package", "earlier open session")
 # --- what is pressed ----------------------------------------------------------------------------------
 
 OPERATIONS: dict[str, dict[str, str]] = {
+    "prep": dict.fromkeys(CALLERS, "prepare_session"),
     "start": dict.fromkeys(CALLERS, "start_session"),
     "complete": dict.fromkeys(CALLERS, "complete_session"),
     "missed": dict.fromkeys(CALLERS, "mark_missed") | {"student": "dispute_session"},
@@ -49,15 +50,25 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "mark_missed": {"p_by": "student"},
     "reschedule_session": {"p_start_utc": A_FREE_TIME},
 }
-WITHOUT_A_REASON = {"start_session", "complete_session"}
+WITHOUT_A_REASON = {"start_session", "complete_session", "prepare_session"}
 """Calls that take no reason."""
 
 
 def press(db: Database, who: Person, operation: str, session_id: UUID, reason: str | None) -> dict[str, Any]:
     arguments = {"p_session_id": session_id} | ARGUMENTS.get(operation, {})
+    if operation == "prepare_session":
+        return prepare(db, who, session_id)
     if operation not in WITHOUT_A_REASON:
         arguments["p_reason"] = reason
     return db.call(who, operation, **arguments)
+
+
+def prepare(db: Database, who: Person, session_id: UUID) -> dict[str, Any]:
+    """Two calls: what a brief is made of is read, and what was made of it is kept."""
+    nothing = dict.fromkeys(("challenges", "motivators", "recommended_activities", "session_focus"), [])
+    inputs = db.call(who, "brief_inputs", p_session_id=session_id)
+    kept = {"p_fingerprint": inputs["fingerprint"], "p_source": "rules", "p_model": None, "p_brief": nothing}
+    return db.call(who, "store_brief", p_session_id=session_id, **kept) | {"changed": True}
 
 
 def outcome(db: Database, who: Person, operation: str, session_id: UUID, reason: str | None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 import respx
 from fastapi import FastAPI
 
-from lib import auth, config, database, targets
+from lib import auth, config, database, models, targets
 from tests.functions.samples import TUTOR
 
 SUPABASE = "http://supabase.test"
@@ -63,6 +63,13 @@ class Rpcs:
         """What goes there is not faked."""
         self._router.route(host=host).pass_through()
 
+    def elsewhere(self, url: str, outcome: object) -> respx.Route:
+        """Another service gives ``outcome`` at ``url``; a Response or an exception stands for itself."""
+        route = self._router.post(url)
+        if isinstance(outcome, Exception):
+            return route.mock(side_effect=outcome)
+        return route.mock(outcome if isinstance(outcome, httpx.Response) else httpx.Response(200, json=outcome))
+
     def publish(self, keys: object) -> respx.Route:
         """The project's signing keys are these."""
         return self._router.get(JWKS).mock(httpx.Response(200, json=keys))
@@ -100,7 +107,7 @@ def token(**claims: object) -> str:
 
 
 def _forget_the_process() -> None:
-    for read_once in (config.settings, database.http_client, auth.verifier, targets.targets):
+    for read_once in (config.settings, database.http_client, auth.verifier, targets.targets, models.model):
         read_once.cache_clear()
 
 

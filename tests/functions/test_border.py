@@ -288,6 +288,7 @@ async def test_only_health_may_be_asked_without_a_token_and_cron_takes_another(c
     for name in ("complete-sessions", "deliver-outbox", "clean-up"):
         assert others.pop(("get", f"/api/cron/{name}")) == [{"Cron": []}]
     assert others.pop(("get", "/api/calendar/{token}.ics")) is None, "the address itself is the secret"
+    assert others.pop(("get", "/api/progress/{progress_token}")) is None, "the same"
     assert set(others) == {("get", "/api/health")}
     assert {} in (others["get", "/api/health"] or [])
 

@@ -21,8 +21,8 @@ import psycopg
 from psycopg import sql
 
 from tests.database import Database, Refused
-from tests.house import ENGLISH, EXAM_CLINIC, LENA, MATHEMATICS, OPEN_REQUEST_ID, Person
-from tests.laws.lived_in import FEEDS, PEOPLE, STRANGER, names
+from tests.house import ENGLISH, EXAM_CLINIC, IELTS, LENA, MATHEMATICS, OPEN_REQUEST_ID, Person
+from tests.laws.lived_in import FEEDS, LINKS, PEOPLE, STRANGER, names
 
 Caller: TypeAlias = Person | str
 
@@ -47,7 +47,10 @@ credit_ledger          x    -    -    -    ei   m    -    c    ec   m    ip   * 
 sessions               x    -    -    -    ei1  m    -    c    ec   m1   ip   *    *
 session_moves          x    -    -    -    ei   m    -    c    ec   m    ip   *    *
 disputes               x    -    -    -    ei   m    -    c    ec   m    ip   *    *
-learning_events        x    -    -    -    ei   m    -    c    ec   m    ip   *    *
+learning_events        x    -    -    -    eiH  mB   -    cW   ecO  m    ip   *    *
+homework               x    -    -    -    ei   m    -    c    ecO  m    ip   *    *
+briefs                 x    -    -    -    H    B    -    W    -    -    -    *    *
+session_summaries      x    -    -    -    eiH  m    -    c    ec   m    ip   *    *
 review_windows         x    -    -    -    ei   m    -    c    ec   m    ip   *    *
 reviews                x    -    -    -    ei   m    -    c    ec   m    ip   *    *
 reschedule_requests    x    -    -    -    H    B    -    W    O    L    Z    *    *
@@ -86,7 +89,19 @@ ABOUT = {
     "availability": "tutor_user_id",
     "bookings": "id",
     "learning_events": (
-        "(select request_id from public.sessions s join public.matches m on m.id = match_id where s.id = session_id)"
+        "case when is_private then coalesce(tutor_user_id, author_user_id) else coalesce("
+        "(select m.request_id from public.matches m where m.tutor_user_id = learning_events.tutor_user_id"
+        " and m.student_user_id = learning_events.student_user_id), student_user_id) end"
+    ),
+    "homework": (
+        "coalesce((select m.request_id from public.matches m where m.tutor_user_id = homework.tutor_user_id"
+        " and m.student_user_id = homework.student_user_id), student_user_id)"
+    ),
+    "briefs": "made_for_user_id",
+    "session_summaries": (
+        "case status when 'draft' then tutor_user_id else (select m.request_id from public.matches m"
+        " where m.tutor_user_id = session_summaries.tutor_user_id"
+        " and m.student_user_id = session_summaries.student_user_id) end"
     ),
     "review_windows": (
         "(select request_id from public.sessions s join public.matches m on m.id = match_id where s.id = session_id)"
@@ -234,6 +249,65 @@ withdraw_cancellation (old)        x    401  403  404  409  404  403  404  404  
 review_session                     x    401  403  404  403  404  403  404  ok   404  404  403  x
 review_session (once more)         x    401  403  404  403  404  403  404  409  404  404  403  x
 review_session (not done)          x    401  403  404  403  404  403  404  409  404  404  403  x
+record_assessment                  x    401  403  404  ok   404  403  403  403  404  404  ok   x
+record_assessment (of nothing)     x    401  403  404  422  404  403  403  403  404  404  422  x
+record_assessment (of nobody)      x    401  403  404  404  404  403  404  404  404  404  404  x
+record_assessment (of a tutor)     x    401  403  404  404  404  403  404  404  404  404  404  x
+record_assessment (chess)          x    401  403  404  422  404  403  403  403  404  404  ok   x
+add_note                           x    401  403  404  ok   404  403  403  403  404  404  ok   x
+add_note (in private)              x    401  403  404  ok   404  403  403  403  404  404  ok   x
+add_note (booked once)             x    401  403  404  ok   ok   403  404  404  403  404  ok   x
+add_note (empty)                   x    401  403  404  422  404  403  403  403  404  404  422  x
+assign_homework                    x    401  403  404  ok   404  403  403  403  404  404  ok   x
+assign_homework (nothing)          x    401  403  404  422  404  403  403  403  404  404  422  x
+submit_homework                    x    401  403  404  ok   404  403  404  ok   404  404  ok   x
+submit_homework (again)            x    401  403  404  ok   404  403  404  ok   404  404  ok   x
+submit_homework (once more)        x    401  403  404  409  404  403  404  409  404  404  409  x
+submit_homework (of one who left)  x    401  403  404  404  404  403  403  ok   404  404  ok   x
+submit_homework (an admin's)       x    401  403  404  404  404  403  404  ok   404  404  ok   x
+review_homework                    x    401  403  404  ok   404  403  404  403  404  404  ok   x
+review_homework (not handed in)    x    401  403  404  409  404  403  404  403  404  404  409  x
+review_homework (again)            x    401  403  404  ok   404  403  404  403  404  404  ok   x
+review_homework (otherwise)        x    401  403  404  409  404  403  404  403  404  404  409  x
+list_learning_events               x    401  403  404  ok   404  403  ok   ok   404  404  ok   x
+list_learning_events (many)        x    401  403  404  422  404  403  422  422  404  404  422  x
+list_learning_events (of nobody)   x    401  403  404  404  404  403  404  404  404  404  404  x
+list_assessments                   x    401  403  404  ok   404  403  ok   ok   404  404  ok   x
+list_notes                         x    401  403  404  ok   404  403  ok   ok   404  404  ok   x
+list_homework                      x    401  403  404  ok   404  403  ok   ok   404  404  ok   x
+list_homework (none)               x    401  403  404  422  404  403  422  422  404  404  422  x
+search_learning_events             x    401  403  404  ok   404  403  ok   ok   404  404  ok   x
+search_learning_events (nothing)   x    401  403  404  422  404  403  422  422  404  404  422  x
+search_learning_events (many)      x    401  403  404  422  404  403  422  422  404  404  422  x
+search_learning_events (no space)  x    401  403  404  422  404  403  422  422  404  404  422  x
+take_model_call                    x    401  403  ok   ok   ok   403  ok   ok   ok   ok   ok   x
+take_model_call (what for?)        x    401  403  422  422  422  403  422  422  422  422  422  x
+claim_embeddings                   x    x    x    x    x    x    x    x    x    x    x    x    ok
+claim_embeddings (many)            x    x    x    x    x    x    x    x    x    x    x    x    422
+settle_embeddings                  x    x    x    x    x    x    x    x    x    x    x    x    ok
+settle_embeddings (too short)      x    x    x    x    x    x    x    x    x    x    x    x    422
+brief_inputs                       x    401  403  404  ok   404  403  404  403  404  404  ok   x
+brief_inputs (done)                x    401  403  404  409  404  403  404  403  404  404  409  x
+brief_inputs (of one who left)     x    401  403  404  404  404  403  403  403  404  404  ok   x
+store_brief                        x    401  403  404  ok   404  403  404  403  404  404  ok   x
+store_brief (done)                 x    401  403  404  409  404  403  404  403  404  404  409  x
+store_brief (of another student)   x    401  403  404  422  404  403  404  403  404  404  422  x
+store_brief (of N's remark)        x    401  403  404  422  404  403  404  403  404  404  ok   x
+store_brief (of H's remark)        x    401  403  404  ok   404  403  404  403  404  404  422  x
+store_brief (no brief)             x    401  403  404  422  404  403  404  403  404  404  422  x
+summary_inputs                     x    401  403  404  ok   404  403  404  403  404  404  ok   x
+summary_inputs (not done)          x    401  403  404  409  404  403  404  403  404  404  409  x
+store_summary_draft                x    401  403  404  ok   404  403  404  403  404  404  ok   x
+store_summary_draft (approved)     x    401  403  404  409  404  403  404  403  404  404  409  x
+store_summary_draft (not done)     x    401  403  404  409  404  403  404  403  404  404  409  x
+update_summary                     x    401  403  404  ok   404  403  404  403  404  404  ok   x
+update_summary (approved)          x    401  403  404  409  404  403  404  403  404  404  409  x
+update_summary (stale)             x    401  403  404  409  404  403  404  403  404  404  409  x
+approve_summary                    x    401  403  404  ok   404  403  404  403  404  404  ok   x
+approve_summary (again)            x    401  403  404  ok   404  403  404  403  404  404  ok   x
+approve_summary (stale)            x    401  403  404  409  404  403  404  403  404  404  409  x
+get_summary                        x    401  403  404  ok   404  403  404  ok   404  404  ok   x
+get_summary (a draft)              x    401  403  404  ok   404  403  404  404  404  404  ok   x
 refresh_session_statuses           x    401  403  ok   ok   ok   403  ok   ok   ok   ok   ok   x
 sweep_session_statuses             x    x    x    x    x    x    x    x    x    x    x    x    ok
 move_session_to_package            x    401  403  403  403  403  403  403  403  403  403  422  x
@@ -241,6 +315,12 @@ rotate_calendar_token              x    401  403  ok   ok   ok   403  ok   ok   
 read_calendar_feed                 x    x    x    x    x    x    x    x    x    x    x    x    ok
 read_calendar_feed (unknown)       x    x    x    x    x    x    x    x    x    x    x    x    404
 read_calendar_feed (deactivated)   x    x    x    x    x    x    x    x    x    x    x    x    404
+get_progress                       x    401  403  404  ok   404  403  ok   ok   404  404  ok   x
+create_progress_link               x    401  403  403  403  403  403  403  403  403  403  ok   x
+list_progress_links                x    401  403  403  403  403  403  403  403  403  403  ok   x
+revoke_progress_link               x    401  403  403  403  403  403  403  403  403  403  ok   x
+read_progress_link                 x    x    x    x    x    x    x    x    x    x    x    x    ok
+read_progress_link (unknown)       x    x    x    x    x    x    x    x    x    x    x    x    404
 once (completing a session)        x    401  403  404  ok   404  403  404  403  404  404  ok   x
 once (entering a holiday)          x    401  403  403  403  403  403  403  403  403  403  ok   x
 once (letting the clock move all)  x    401  403  422  422  422  403  422  422  422  422  422  x
@@ -266,7 +346,8 @@ health                             x    401  403  403  403  403  403  403  403  
 """
 
 FOR_THE_SERVICE = {
-    "sweep_session_statuses", "claim_deliveries", "settle_deliveries", "clean_up", "read_calendar_feed",
+    "sweep_session_statuses", "claim_deliveries", "settle_deliveries", "clean_up", "read_calendar_feed", "read_progress_link",
+    "claim_embeddings", "settle_embeddings",
 }  # fmt: skip
 """Functions for the service key alone: their missing grant is what keeps people out."""
 
@@ -294,9 +375,14 @@ class Things:
     bookings: Mapping[str, UUID]
     offered: str
     """The fingerprint of H's free times."""
+    progress_link: UUID
     endpoint: UUID
     delivered: UUID
     pending: UUID
+    homework: Mapping[str, UUID]
+    """Of O: H's that is given, handed in and looked through; W's and N's that are given."""
+    remarks: Mapping[str, UUID]
+    """Private ones on O, by their authors; and a note of H's on Z."""
 
     @classmethod
     def of(cls, house: Database) -> "Things":
@@ -328,9 +414,33 @@ class Things:
             guardian=house.value("select id from public.guardians where student_user_id = %s", ENGLISH.student.id),
             holiday=house.value("select id from public.holidays"),
             time_off=house.value("select id from public.time_off where user_id = %s", ENGLISH.tutor.id),
+            progress_link=house.value(
+                "select l.id from private.progress_links l join public.guardians g on g.id = l.guardian_id"
+                " where g.student_user_id = %s",
+                ENGLISH.student.id,
+            ),
             endpoint=house.value("select id from public.webhook_endpoints"),
             delivered=house.value("select id from public.deliveries where status = 'delivered' limit 1"),
             pending=house.value("select id from public.deliveries where status = 'pending' limit 1"),
+            homework={
+                called[author] if author != ENGLISH.tutor.id else status: key
+                for key, author, status in house.rows(
+                    "select id, author_user_id, status::text from public.homework where student_user_id = %s"
+                    " order by status desc",
+                    ENGLISH.student.id,
+                )
+            },
+            remarks={
+                called[author] if is_private else "on Z": key
+                for key, author, is_private in house.rows(
+                    "select id, author_user_id, is_private from public.learning_events where event_type = 'note'"
+                    " and (student_user_id = %s and is_private"
+                    " or student_user_id = %s and tutor_user_id = %s and not is_private)",
+                    ENGLISH.student.id,
+                    IELTS.student.id,
+                    IELTS.tutor.id,
+                )
+            },
         )
 
 
@@ -355,6 +465,21 @@ def moving(session_id: UUID, start: str | None = TIMES[0]) -> Arguments:
 def wishing(session_id: UUID, *times: str) -> Arguments:
     """Another time for a session, one of these, or any."""
     return {"p_session_id": session_id, "p_reason": "ill", "p_proposed_starts_utc": list(times)}
+
+
+ABOUT_O: Arguments = {"p_student_id": ENGLISH.student.id}
+RESULT: Arguments = {"p_subject": "Verbs", "p_score": 7, "p_max_score": 10}
+EMBEDDING: Arguments = {"p_model": "m", "p_dimension": 2}
+DRAFT: Arguments = {"p_source": "rules", "p_text": "Verbs."}
+
+
+def briefed(session_id: UUID, *event_ids: UUID) -> Arguments:
+    """A brief for a session, which rests on these."""
+    said = [{"text": "Read aloud.", "event_ids": [str(event_id) for event_id in event_ids]}] if event_ids else []
+    brief = {"challenges": said, "motivators": [], "recommended_activities": [], "session_focus": []}
+    return {
+        "p_session_id": session_id, "p_fingerprint": "f", "p_source": "rules", "p_model": None, "p_brief": brief,
+    }  # fmt: skip
 
 
 DEEDS: dict[str, Callable[[Things], Arguments]] = {
@@ -507,6 +632,71 @@ DEEDS: dict[str, Callable[[Things], Arguments]] = {
     "review_session": lambda things: {"p_session_id": things.sessions[-2], "p_rating": 5},
     "review_session (once more)": lambda things: {"p_session_id": things.sessions[0], "p_rating": 1},
     "review_session (not done)": lambda things: {"p_session_id": things.sessions[1], "p_rating": 5},
+    "record_assessment": lambda _: ABOUT_O | RESULT,
+    "record_assessment (of nothing)": lambda _: ABOUT_O | RESULT | {"p_max_score": 0},
+    "record_assessment (of nobody)": lambda _: RESULT | {"p_student_id": UUID(int=0)},
+    "record_assessment (of a tutor)": lambda _: RESULT | {"p_student_id": ENGLISH.tutor.id},
+    "record_assessment (chess)": lambda things: ABOUT_O | RESULT | {"p_session_id": things.chess},
+    "add_note": lambda _: ABOUT_O | {"p_text": "Likes verbs."},
+    "add_note (in private)": lambda _: ABOUT_O | {"p_text": "Tired.", "p_is_private": True},
+    "add_note (booked once)": lambda _: {"p_student_id": LENA.id, "p_text": "Likes verbs."},
+    "add_note (empty)": lambda _: ABOUT_O | {"p_text": " "},
+    "assign_homework": lambda _: ABOUT_O | {"p_title": "Page 12"},
+    "assign_homework (nothing)": lambda _: ABOUT_O | {"p_title": None},
+    "submit_homework": lambda things: {"p_homework_id": things.homework["assigned"]},
+    "submit_homework (again)": lambda things: {"p_homework_id": things.homework["submitted"]},
+    "submit_homework (once more)": lambda things: {"p_homework_id": things.homework["submitted"], "p_comment": "Oh!"},
+    "submit_homework (of one who left)": lambda things: {"p_homework_id": things.homework["W"]},
+    "submit_homework (an admin's)": lambda things: {"p_homework_id": things.homework["N"]},
+    "review_homework": lambda things: {"p_homework_id": things.homework["submitted"], "p_mark": "B"},
+    "review_homework (not handed in)": lambda things: {"p_homework_id": things.homework["assigned"]},
+    "review_homework (again)": lambda things: {"p_homework_id": things.homework["reviewed"], "p_mark": "A"},
+    "review_homework (otherwise)": lambda things: {"p_homework_id": things.homework["reviewed"], "p_mark": "C"},
+    "list_learning_events": lambda _: ABOUT_O,
+    "list_learning_events (many)": lambda _: ABOUT_O | {"p_limit": 201},
+    "list_learning_events (of nobody)": lambda _: {"p_student_id": UUID(int=0)},
+    "list_assessments": lambda _: ABOUT_O,
+    "list_notes": lambda _: ABOUT_O,
+    "list_homework": lambda _: ABOUT_O,
+    "list_homework (none)": lambda _: ABOUT_O | {"p_limit": 0},
+    "search_learning_events": lambda _: ABOUT_O | {"p_query": "verbs", "p_model": "m", "p_embedding": "[1, 0]"},
+    "search_learning_events (nothing)": lambda _: ABOUT_O | {"p_query": " "},
+    "search_learning_events (many)": lambda _: ABOUT_O | {"p_query": "verbs", "p_limit": 51},
+    "search_learning_events (no space)": lambda _: ABOUT_O | {"p_query": "verbs", "p_embedding": "[1, 0]"},
+    "take_model_call": lambda _: {"p_kind": "brief"},
+    "take_model_call (what for?)": lambda _: {"p_kind": "poem"},
+    "claim_embeddings": lambda _: EMBEDDING,
+    "claim_embeddings (many)": lambda _: EMBEDDING | {"p_limit": 501},
+    "settle_embeddings": lambda _: EMBEDDING | {"p_vectors": "[]"},
+    "settle_embeddings (too short)": lambda _: EMBEDDING | {
+        "p_vectors": [{"content_hash": "0" * 64, "embedding": [1]}]
+    },
+    "brief_inputs": lambda things: {"p_session_id": things.sessions[3]},
+    "brief_inputs (done)": lambda things: {"p_session_id": things.sessions[0]},
+    "brief_inputs (of one who left)": lambda things: {"p_session_id": things.chess},
+    "store_brief": lambda things: briefed(things.sessions[3]),
+    "store_brief (done)": lambda things: briefed(things.sessions[0]),
+    "store_brief (of another student)": lambda things: briefed(things.sessions[3], things.remarks["on Z"]),
+    "store_brief (of N's remark)": lambda things: briefed(things.sessions[3], things.remarks["N"]),
+    "store_brief (of H's remark)": lambda things: briefed(things.sessions[3], things.remarks["H"]),
+    "store_brief (no brief)": lambda things: briefed(things.sessions[3]) | {"p_brief": {}},
+    "summary_inputs": lambda things: {"p_session_id": things.sessions[0]},
+    "summary_inputs (not done)": lambda things: {"p_session_id": things.sessions[1]},
+    "store_summary_draft": lambda things: {"p_session_id": things.sessions[-2], **DRAFT},
+    "store_summary_draft (approved)": lambda things: {"p_session_id": things.sessions[0], **DRAFT},
+    "store_summary_draft (not done)": lambda things: {"p_session_id": things.sessions[1], **DRAFT},
+    "update_summary": lambda things: {"p_session_id": things.sessions[-2], "p_text": "Verbs."},
+    "update_summary (approved)": lambda things: {"p_session_id": things.sessions[0], "p_text": "Nouns."},
+    "update_summary (stale)": lambda things: {
+        "p_session_id": things.sessions[-2],
+        "p_text": "Verbs.",
+        "p_expected_version": 99,
+    },
+    "approve_summary": lambda things: {"p_session_id": things.sessions[-2]},
+    "approve_summary (again)": lambda things: {"p_session_id": things.sessions[0]},
+    "approve_summary (stale)": lambda things: {"p_session_id": things.sessions[-2], "p_expected_version": 99},
+    "get_summary": lambda things: {"p_session_id": things.sessions[0]},
+    "get_summary (a draft)": lambda things: {"p_session_id": things.sessions[-2]},
     "refresh_session_statuses": lambda _: {},
     "sweep_session_statuses": lambda _: {"p_limit": 1},
     "move_session_to_package": lambda things: {
@@ -516,6 +706,12 @@ DEEDS: dict[str, Callable[[Things], Arguments]] = {
     },
     "rotate_calendar_token": lambda _: {},
     "read_calendar_feed": lambda _: {"p_token": FEEDS["O"]},
+    "get_progress": lambda _: {"p_student_id": ENGLISH.student.id},
+    "create_progress_link": lambda things: {"p_guardian_id": things.guardian},
+    "list_progress_links": lambda things: {"p_guardian_id": things.guardian},
+    "revoke_progress_link": lambda things: {"p_link_id": things.progress_link},
+    "read_progress_link": lambda _: {"p_token": LINKS["O"]},
+    "read_progress_link (unknown)": lambda _: {"p_token": "x" * 43},
     "read_calendar_feed (unknown)": lambda _: {"p_token": "x" * 43},
     "read_calendar_feed (deactivated)": lambda _: {"p_token": FEEDS["M"]},
     "once (completing a session)": lambda things: {
@@ -773,7 +969,49 @@ def wrong_turns(house: Database) -> list[str]:
 
 def wrong_answers(house: Database) -> list[str]:
     """Where the reading functions show other rows than SEES says, or tell a foreign id from an unknown one."""
-    return [*_wrong_answers(house, "session"), *_wrong_answers(house, "booking")]
+    return [*_wrong_answers(house, "session"), *_wrong_answers(house, "booking"), *_wrong_records(house)]
+
+
+RECORD: dict[str, tuple[str, str, Arguments]] = {
+    "list_learning_events": ("events", "learning_events", {"p_limit": 200}),
+    "list_assessments": ("assessments", "learning_events where event_type = 'assessment'", {}),
+    "list_notes": ("notes", "learning_events where event_type = 'note'", {}),
+    "list_homework": ("homework", "homework", {}),
+    "search_learning_events": (
+        "hits",
+        "learning_events where content_for_embedding ~* '(read|tired|verb|page)'",
+        {"p_query": "read or tired or verb or page", "p_limit": 50},
+    ),
+}
+"""What shows a student's record: under which name, which rows, asked how."""
+
+
+def _wrong_records(house: Database) -> list[str]:
+    called = names(house)
+    people = {letter: key for key, letter in called.items() if letter.isupper()}
+    wrong: list[str] = []
+    for function, (name, rows, asked) in RECORD.items():
+        table = rows.split()[0]
+        query = f"select id, {ABOUT[table]}, student_user_id from public.{rows}"
+        about = [(key, called.get(of), called[student]) for key, of, student in house.rows(query)]
+        for caller, cell in grid(SEES)[table].items():
+            if cell == "x" or caller in ("none", "lost", "M", "key"):
+                continue  # refused altogether, as MAY says
+            for letter in "OLZ":
+                seen = {UUID(each.get("event", each)["id"]) for each in _listed(house, caller, function, name, {
+                    "p_student_id": people[letter], **asked})}  # fmt: skip
+                if seen != {key for key, of, student in about if student == letter and _in(cell, of)}:
+                    wrong.append(f"{caller} gets {len(seen)} of {letter} from {function}, not {cell}")
+    return wrong
+
+
+def _listed(house: Database, caller: str, function: str, name: str, asked: Arguments) -> list[dict[str, Any]]:
+    """What the function shows; nothing where it knows of no such student."""
+    try:
+        return house.call(CALLERS[caller], function, **asked)[name]
+    except Refused as refused:
+        assert refused.status == 404, refused
+        return []
 
 
 def _wrong_answers(house: Database, kind: str) -> list[str]:

@@ -45,6 +45,9 @@ O may also teach, but teaches nobody here.
 FEEDS = {letter: letter * 43 for letter in PEOPLE}
 """The secrets in the addresses of their calendars."""
 
+LINKS = {letter: letter * 42 + "_" for letter in ("O", "L", "Z")}
+"""Those in the addresses under which their guardians read their progress."""
+
 STUDENTS = (OLIVER, LENA, ZARA)
 MATCHES = {"e": ENGLISH, "m": MATHEMATICS, "p": PHYSICS, "i": IELTS}
 """H teaches O English (e) and Z for IELTS (i), B teaches L mathematics (m), M teaches Z physics (p)."""
@@ -127,6 +130,7 @@ def live_in(house: Database) -> None:
             p_ends_on="2026-06-02",
         )
     book(house)
+    learn(house)
     settle(house, claim(house)[0])
     subscribe(house)
     house.call(NADIA, "update_person", p_person_id=OLIVER.id, p_roles=["student", "tutor"])
@@ -164,6 +168,58 @@ def wish_otherwise(house: Database) -> None:
             )
 
 
+def learn(house: Database) -> None:
+    """Every tutor writes into the records of their students, and so does the admin into O's.
+
+    A note, a private remark, a result and three pieces of homework for each match: given, handed in and looked
+    through; a brief for the fourth lesson, an approved summary of the first, and a draft of H's on what the clock
+    completed. The admin's have no tutor.
+    """
+    rows = house.rows("select tutor_user_id, student_user_id, id from public.matches order by id")
+    signed_in = {person_id(house, person): person for person in PEOPLE.values()}
+    for tutor_id, student_id, match_id in rows:
+        tutor, student = signed_in[tutor_id], signed_in[student_id]
+        write_record(house, tutor, student)
+        lessons = house.rows(
+            "select id from public.sessions where match_id = %s and sequence_number in (1, 4) order by sequence_number",
+            match_id,
+        )
+        (first,), (fourth,) = lessons
+        prepare(house, tutor, fourth)
+        prepare(house, NADIA, fourth)
+        house.call(tutor, "store_summary_draft", p_session_id=first, p_source="rules", p_text="Verbs.")
+        house.call(tutor, "approve_summary", p_session_id=first)
+    write_record(house, NADIA, OLIVER)
+    last_night = "select id from public.sessions where match_id = %s and scheduled_start_utc = %s"
+    completed = house.value(last_night, ENGLISH.id, LAST_NIGHT)
+    house.call(HARRIET, "store_summary_draft", p_session_id=completed, p_source="rules", p_text="Nouns, perhaps.")
+    (content,) = house.call("service_role", "claim_embeddings", p_model="m", p_dimension=2, p_limit=1)["contents"]
+    vectors = [{"content_hash": content["content_hash"], "embedding": [1, 0]}]
+    house.call("service_role", "settle_embeddings", p_model="m", p_dimension=2, p_vectors=vectors)
+
+
+def write_record(house: Database, who: Person, student: Person) -> None:
+    about = {"p_student_id": student.id}
+    house.call(who, "record_assessment", **about, p_subject="Verbs", p_score=7, p_max_score=10)
+    house.call(who, "add_note", **about, p_text="Likes to read aloud.")
+    house.call(who, "add_note", **about, p_text="Seems tired of late.", p_is_private=True)
+    for steps in range(3):
+        given = house.call(who, "assign_homework", **about, p_title=f"Page {steps}", p_due_at="2026-03-20T00:00Z")
+        piece = {"p_homework_id": given["homework"]["id"]}
+        if steps > 0:
+            house.call(student, "submit_homework", **piece)
+        if steps > 1:
+            house.call(who, "review_homework", **piece, p_mark="A")
+
+
+def prepare(house: Database, who: Person, session_id: UUID) -> None:
+    inputs = house.call(who, "brief_inputs", p_session_id=session_id)
+    said = {"text": "Read aloud together.", "event_ids": [inputs["events"][0]["id"]]}
+    brief = {"challenges": [], "motivators": [said], "recommended_activities": [], "session_focus": []}
+    kept = {"p_fingerprint": inputs["fingerprint"], "p_source": "model", "p_model": "m", "p_brief": brief}
+    house.call(who, "store_brief", p_session_id=session_id, **kept)
+
+
 def book(house: Database) -> None:
     """Listings and hours of every tutor, and the bookings by their numbers."""
     for tutor in (MARCUS, WANDA):
@@ -176,12 +232,20 @@ def book(house: Database) -> None:
 
 
 def subscribe(house: Database) -> None:
-    """Everybody's calendar has an address."""
+    """Everybody's calendar has an address, and every student's progress one for a guardian."""
     for letter, token in FEEDS.items():
         house.run(
             "insert into private.calendar_tokens (profile_id, token_hash) values (%s, private.calendar_token_hash(%s))",
             person_id(house, PEOPLE[letter]),
             token,
+        )
+    for letter, token in LINKS.items():
+        house.run(
+            "insert into private.progress_links (guardian_id, token_hash, created_by_user_id)"
+            " select id, private.progress_token_hash(%s), %s from public.guardians where student_user_id = %s and is_primary",
+            token,
+            NADIA.id,
+            person_id(house, PEOPLE[letter]),
         )
 
 

@@ -9,8 +9,10 @@ from tests.database import Database
 LIB = Path(__file__).parents[2] / "lib"
 WITHOUT_A_KEY = {
     "once", "generate_month", "sweep_session_statuses", "claim_deliveries", "settle_deliveries", "clean_up",
+    "claim_embeddings", "settle_embeddings", "take_model_call", "store_brief",
 }  # fmt: skip
-"""What carries the key itself, the run that repeats harmlessly, and what the scheduler asks for."""
+"""What carries the key itself, the run that repeats harmlessly, what the scheduler asks for, and what reading a brief
+writes."""
 STRAIGHT = WITHOUT_A_KEY | {"import_house"}
 """An import of nothing, dry, asks whether the caller may."""
 

@@ -62,6 +62,10 @@ def test_what_is_missing_is_named_all_at_once(monkeypatch: pytest.MonkeyPatch) -
         ("SUPABASE_TIMEOUT_SECONDS", "0"),
         ("SUPABASE_TIMEOUT_SECONDS", "soon"),
         ("ALLOW_PRIVATE_WEBHOOKS", "canary"),
+        ("MODEL_PROVIDER", "canary"),
+        ("MODEL_URL", "canary.example.com"),
+        ("EMBEDDING_DIMENSION", "1"),
+        ("MODEL_TIMEOUT_SECONDS", "0"),
         ("ALLOWED_ORIGINS", "*"),
         ("ALLOWED_ORIGINS", "https://*.example.com"),
         ("ALLOWED_ORIGINS", "https://app.example.com/"),
@@ -88,7 +92,7 @@ def test_origins_are_a_list_with_commas(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_printing_the_settings_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SUPABASE_SECRET_KEY", "SUPABASE_JWT_SECRET", "CRON_SECRET"):
+    for name in ("SUPABASE_SECRET_KEY", "SUPABASE_JWT_SECRET", "CRON_SECRET", "GEMINI_API_KEY", "MODEL_API_KEY"):
         monkeypatch.setenv(name, SECRET)
     settings = Settings.from_environment()
     assert isinstance(settings.cron_secret, SecretStr)

@@ -12,7 +12,7 @@ import httpx
 from tests.database import Database
 from tests.house import ENGLISH
 from tests.laws.access import Things
-from tests.laws.lived_in import FEEDS
+from tests.laws.lived_in import FEEDS, LINKS
 from tests.live.served import Row
 
 CANARY = "canary"
@@ -115,6 +115,8 @@ def ids_of(house: Database) -> Ids:
         "endpoint_id": things.endpoint,
         "delivery_id": things.delivered,
         "token": FEEDS["O"],
+        "progress_token": LINKS["O"],
+        "progress_link_id": things.progress_link,
     }
     return {name: str(value) for name, value in known.items()}
 

@@ -25,6 +25,9 @@ OPEN_TO_OTHERS = {
     "PATCH /api/me": "anyone with an account",
     "POST /api/me/calendar-token": "anyone with an account",
     "GET /api/calendar/{token}.ics": "whoever has the address, which is a secret",
+    "GET /api/progress/{progress_token}": "the same, another one",
+    "GET /api/students/{student_id}/progress": "the student and their tutors",
+    "GET /api/students/{student_id}/progress.html": "the same",
     "GET /api/sessions": "anyone, their own",
     "GET /api/sessions/{session_id}": "its people",
     "POST /api/sessions/{session_id}/status": "its tutor",
@@ -113,8 +116,12 @@ def test_somebody_elses_id_and_no_ones_are_answered_alike_by_every_route(
     busy_house: ServedHouse, routes: list[Route], ids: Ids, person: Person
 ) -> None:
     client = busy_house.sign_in(person)
-    # A listing is there for everybody to see, a calendar for whoever has its secret.
-    with_ids = [route for route in routes if route.path_ids and route.path_ids not in (["listing_id"], ["token"])]
+    # A listing is there for everybody to see, a calendar and a guardian's page for whoever has its secret.
+    with_ids = [
+        route
+        for route in routes
+        if route.path_ids and route.path_ids not in (["listing_id"], ["token"], ["progress_token"])
+    ]
     assert len(with_ids) > 15
     for route in with_ids:
         assert told(ask(client, route, ids)) == told(ask(client, route, unknown(ids))), route.name
@@ -219,7 +226,7 @@ def test_without_a_good_token_every_route_is_a_401(busy_house: ServedHouse, rout
     with functions_of(busy_house.env, token_of(busy_house)) as admin:
         assert answer(admin.get("/me"))["id"] == str(NADIA.id), "the good one is good"
     with_token = [route for route in routes if route.needs_token]
-    by_link = {"GET /api/calendar/{token}.ics"}
+    by_link = {"GET /api/calendar/{token}.ics", "GET /api/progress/{progress_token}"}
     assert {route.name for route in routes} - {route.name for route in with_token} == {"GET /api/health", *by_link}
     assert answer(busy_house.anybody.get("/health")) == {"status": "ok"}
     for route in with_token:

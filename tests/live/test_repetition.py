@@ -194,6 +194,12 @@ def _post(path: str, body: dict[str, Any], who: Person = NADIA, **another: Any) 
     return lambda _: Write("POST", path, body, body | another, who)
 
 
+def _progress_link(house: ServedHouse) -> Write:
+    guardian = one(house, "select id from public.guardians limit 1")
+    made = house.sign_in(NADIA).post(f"/guardians/{guardian}/progress-link").json()
+    return Write("DELETE", f"/progress-links/{made['id']}", None, None)
+
+
 WRITES: dict[str, Callable[[ServedHouse], Write]] = {
     "update_me": lambda _: Write("PATCH", "/me", {"display_name": "Lena O."}, {"display_name": "Lena"}, LENA),
     "create_person": _post(
@@ -303,6 +309,10 @@ WRITES: dict[str, Callable[[ServedHouse], Write]] = {
     "rotate_webhook_secret": _webhook("POST", "/rotate-secret"),
     "replay_delivery": _delivered,
     "rotate_calendar_token": lambda _: Write("POST", "/me/calendar-token", None, None, OLIVER),
+    "create_progress_link": lambda house: Write(
+        "POST", f"/guardians/{one(house, 'select id from public.guardians limit 1')}/progress-link", None, None
+    ),
+    "revoke_progress_link": _progress_link,
     "update_settings": lambda _: Write("PATCH", "/settings", {"start_window_mins": 20}, {"start_window_mins": 30}),
 }
 
@@ -311,6 +321,7 @@ SHOWN_ONCE = {
     "create_webhook_endpoint": ["secret"],
     "rotate_webhook_secret": ["secret"],
     "rotate_calendar_token": ["token", "path"],
+    "create_progress_link": ["token", "path"],
 }
 """What a repeated answer leaves out."""
 

@@ -63,6 +63,7 @@ class House(NamedTuple):
     empty: Mapping[UUID, UUID]
     """The package in May, by match."""
     guardian: UUID
+    progress_link: UUID
     holiday: UUID
     time_off: UUID
     drafts: tuple[UUID, UUID]
@@ -122,6 +123,7 @@ def _lived_in(db: Database, url: str) -> House:
     drafts = [
         db.call(who, "request_booking", p_start_utc=FREE, p_fingerprint=offered, **clinic) for who in (OLIVER, ZARA)
     ]
+    guardian = db.value("select id from public.guardians where student_user_id = %s", OLIVER.id)
     hook = endpoint(db)
     for _ in range(3):
         happen(db)
@@ -135,7 +137,8 @@ def _lived_in(db: Database, url: str) -> House:
         beside=beside,
         extra=UUID(extra["session"]["id"]),
         empty=empty,
-        guardian=db.value("select id from public.guardians where student_user_id = %s", OLIVER.id),
+        guardian=guardian,
+        progress_link=UUID(db.call(NADIA, "create_progress_link", p_guardian_id=guardian)["id"]),
         holiday=db.value("select id from public.holidays limit 1"),
         time_off=UUID(time_off["time_off"]["id"]),
         endpoint=hook,
@@ -346,6 +349,8 @@ def deeds(house: House) -> dict[str, Deed]:
         "delete_webhook_endpoint": call("delete_webhook_endpoint", endpoint_id=house.endpoint),
         "replay_delivery": call("replay_delivery", delivery_id=house.delivered),
         "rotate_calendar_token": call("rotate_calendar_token", HARRIET),
+        "create_progress_link": call("create_progress_link", guardian_id=house.guardian),
+        "revoke_progress_link": call("revoke_progress_link", link_id=house.progress_link),
         "claim_deliveries": call("claim_deliveries", "service_role"),
         "settle_deliveries (one way)": settled("gone", 1),
         "settle_deliveries (the other)": settled("delivered", -1),
@@ -386,6 +391,7 @@ def gates(house: House) -> list[Gate]:
             [each.id for each in (HARRIET, OLIVER, NADIA)],
         ),
         ("select from public.guardians where id = %s for update", [house.guardian]),
+        ("select from private.progress_links where id = %s for update", [house.progress_link]),
         ("select from public.holidays where id = %s for update", [house.holiday]),
         ("select from public.time_off where id = %s for update", [house.time_off]),
         ("select from public.listings where id = %s for update", [EXAM_CLINIC.id]),
