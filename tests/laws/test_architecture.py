@@ -16,7 +16,7 @@ OURS = [*LIB, *FUNCTIONS]
 
 PURE = {"answers", "cursors", "deadlines", "errors", "fields", "recurrence", "slots", "zones"}
 """Values in, values out, and the clock handed in. ``answers`` and ``fields`` are shapes that domain modules share."""
-FOUNDATION = PURE | {"auth", "config", "database", "targets", "web"}
+FOUNDATION = PURE | {"auth", "config", "database", "pages", "targets", "web"}
 """``targets`` is the guard in front of every address that somebody entered."""
 DOMAIN = {path.stem for path in LIB if path not in ADAPTERS} - FOUNDATION - {"__init__"}
 PURE_MAY_IMPORT = {"pendulum", "pydantic", "tzdata"}
