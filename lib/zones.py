@@ -10,7 +10,8 @@ Sources: the docs of ``zoneinfo.reset_tzpath``; PEP 495 for the meaning of ``fol
 
 import functools
 import zoneinfo
-from datetime import UTC, date, datetime, time
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
 from importlib import resources
 from typing import Annotated, Literal, NamedTuple
 
@@ -114,3 +115,42 @@ def to_utc(day: date, wall_time: time, timezone: pendulum.Timezone) -> Moment:
 def to_local(utc: datetime, timezone: pendulum.Timezone) -> datetime:
     """The aware instant ``utc`` on the clocks of ``timezone``; its ``isoformat()`` carries the offset."""
     return utc.astimezone(timezone)
+
+
+# --- when the clocks change ---------------------------------------------------------------------------
+
+_DAY, _SECOND = timedelta(days=1), timedelta(seconds=1)
+
+
+class Change(NamedTuple):
+    """An instant at which the clocks of a zone change, and their offset until then."""
+
+    utc: datetime
+    before: timedelta
+
+
+def changes(timezone: pendulum.Timezone, since: datetime, until: datetime) -> Iterator[Change]:
+    """Every change between two instants; no zone has two within a day."""
+    day = since
+    while day < until:
+        before = offset(day, timezone)
+        if offset(day + _DAY, timezone) != before:
+            yield Change(_change_within(timezone, day, before), before)
+        day += _DAY
+
+
+def offset(utc: datetime, timezone: pendulum.Timezone) -> timedelta:
+    """What the clocks of ``timezone`` are ahead of UTC at that instant."""
+    return to_local(utc, timezone).utcoffset() or timedelta()
+
+
+def _change_within(timezone: pendulum.Timezone, day: datetime, before: timedelta) -> datetime:
+    """The first second of the 24 hours from ``day`` on at which ``before`` no longer holds."""
+    still, no_longer = day, day + _DAY
+    while no_longer - still > _SECOND:
+        between = still + (no_longer - still) // _SECOND // 2 * _SECOND
+        if offset(between, timezone) == before:
+            still = between
+        else:
+            no_longer = between
+    return no_longer

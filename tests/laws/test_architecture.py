@@ -14,12 +14,15 @@ ADAPTERS = sorted((ROOT / "lib" / "adapters").glob("*.py"))
 FUNCTIONS = sorted((ROOT / "functions").rglob("*.py"))
 OURS = [*LIB, *FUNCTIONS]
 
-PURE = {"answers", "cursors", "deadlines", "errors", "fields", "recurrence", "slots", "zones"}
+PURE = {
+    "answers", "calendars", "cursors", "deadlines", "errors", "fields", "quiet", "recurrence", "slots", "times",
+    "zones",
+}  # fmt: skip
 """Values in, values out, and the clock handed in. ``answers`` and ``fields`` are shapes that domain modules share."""
 FOUNDATION = PURE | {"auth", "config", "database", "pages", "targets", "web"}
 """``targets`` is the guard in front of every address that somebody entered."""
 DOMAIN = {path.stem for path in LIB if path not in ADAPTERS} - FOUNDATION - {"__init__"}
-PURE_MAY_IMPORT = {"pendulum", "pydantic", "tzdata"}
+PURE_MAY_IMPORT = {"icalendar", "pendulum", "pydantic", "tzdata"}
 PURE_MAY_NOT_IMPORT = {
     "asyncio",
     "http",
