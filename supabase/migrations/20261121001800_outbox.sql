@@ -518,6 +518,8 @@ begin
   get diagnostics v_count = row_count;
   v_counts := v_counts || jsonb_build_object('events', v_count);
 
+  v_counts := v_counts || private.forget_messages(v_kept_since, p_limit);
+
   with old as materialized (
     select caller_id, idempotency_key from private.answers
      where created_at < v_day_ago limit p_limit for update skip locked)
