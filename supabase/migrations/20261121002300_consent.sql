@@ -96,13 +96,16 @@ begin
     jsonb_build_object(
       'reason', v_request.reason, 'asked_by', v_request.requested_by_role, 'consent_hours', v_hours,
       'silence_cancels', private.silence_cancels(v_session, private.now() + make_interval(hours => v_hours))),
-    p_cancellation_request_id => v_request.id, p_event_id => p_event.id);
+    p_cancellation_request_id => v_request.id, p_event_id => p_event.id,
+    p_expires_at => case when v_session.status = 'scheduled' then v_session.scheduled_start_utc end);
 end;
 $$;
 comment on function private.ask_guardian(private.outbox_events) is
   'Reaction: puts a wish to cancel to the guardian who is to be asked, while it is open.';
 insert into private.reactions (name, event_types, function_name) values
   ('consent', array['cancellation.requested'], 'ask_guardian');
+insert into private.notices (event_type, reader, template) values
+  ('cancellation.unasked', 'admins', 'cancellation_to_decide');
 
 create function private.hold_consents(p_request_ids uuid[]) returns void
 language plpgsql
@@ -353,8 +356,10 @@ declare
   v_by_reply uuid := (
     select r.id
       from public.messages m join public.cancellation_requests r on r.id = m.cancellation_request_id
-     where m.provider = p_message.provider and m.provider_message_id = p_message.replied_to
-       and m.template = 'P26_cancellation_request' and r.asked_guardian_id = m.reader_guardian_id);
+     where m.provider = p_message.provider
+       and (m.provider_message_id = p_message.replied_to or m.provider_reply_id = p_message.replied_to)
+       and m.template = 'P26_cancellation_request' and m.reader_guardian_id = r.asked_guardian_id
+     order by m.created_at desc limit 1);
 begin
   return case
     when p_message.token is null then v_by_reply

@@ -517,6 +517,9 @@ FACTORY = {
     "tutor_may_reschedule": False, "consent_hours": 48,
     "events_kept_days": 90,
     "review_window_days": 14,
+    "language": "en", "quiet_from": "21:00", "quiet_until": "07:00",
+    "sync_google_calendar": False,
+    "model_calls_a_day": 500,
 }  # fmt: skip
 
 
@@ -530,6 +533,9 @@ def test_admins_change_policies_one_by_one_and_the_rest_stays(db: Database) -> N
         {"tutor_may_reschedule": True}, {"consent_hours": 24},
         {"events_kept_days": 30},
         {"review_window_days": 7},
+        {"language": "de"}, {"quiet_from": "22:30"}, {"quiet_until": "06:15"},
+        {"sync_google_calendar": True},
+        {"model_calls_a_day": 0},
     ):  # fmt: skip
         wanted = wanted | change
         answer = db.call(NADIA, "update_settings", **{f"p_{name}": value for name, value in change.items()})
