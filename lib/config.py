@@ -45,6 +45,15 @@ class Settings(BaseSettings):
     cron_budget_seconds: float = Field(
         default=45.0, gt=0, le=600, description="The longest that one call of a scheduler works before it answers."
     )
+    aisensy_webhook_secret: SecretStr | None = Field(
+        default=None, description="What AiSensy signs its notifications with; without it none is taken."
+    )
+    whatsapp_app_secret: SecretStr | None = Field(
+        default=None, description="What Meta signs its notifications with; without it none is taken."
+    )
+    whatsapp_verify_token: SecretStr | None = Field(
+        default=None, description="What Meta shows once, when the address of its notifications is set up."
+    )
     allow_private_webhooks: bool = Field(
         default=False, description="Lets webhooks go to http:// and into private networks. For a local stack only."
     )

@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import cast, get_args
 
 import jinja2
-import pendulum
 from markupsafe import Markup
 
+from lib import times
 from lib.fields import Language
-from lib.zones import to_local, zone
 
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 FALLBACK: Language = "en"
@@ -38,11 +37,6 @@ _HEADERS: Mapping[str, str] = {
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
     "X-Robots-Tag": "noindex, nofollow, noarchive",
-}
-_DAY: Mapping[Language, str] = {
-    "en": "dddd, D MMMM YYYY",
-    "de": "dddd, D. MMMM YYYY",
-    "es": "dddd, D [de] MMMM [de] YYYY",
 }
 
 
@@ -86,20 +80,14 @@ def _weight(parameter: str) -> float:
 
 @jinja2.pass_context
 def _day(context: jinja2.runtime.Context, instant: datetime, timezone: str) -> str:
-    """``{{ start | day(timezone) }}``: Monday, 2 March 2026, on the clocks of that zone."""
-    language: Language = context["language"]
-    local = pendulum.instance(to_local(instant, zone(timezone)))
-    return local.format(_DAY[language], locale=language)
+    """``{{ start | day(timezone) }}``: Monday, 2 March 2026."""
+    return times.day(instant, context["language"], timezone)
 
 
-def _clock(instant: datetime, timezone: str) -> str:
-    """``{{ start | clock(timezone) }}``: 14:00, on the clocks of that zone."""
-    return f"{to_local(instant, zone(timezone)):%H:%M}"
-
-
-def _place(timezone: str) -> str:
-    """``{{ timezone | place }}``: the city that a zone is named after, such as New York."""
-    return timezone.rpartition("/")[2].replace("_", " ")
+@jinja2.pass_context
+def _moment(context: jinja2.runtime.Context, instant: datetime, timezone: str) -> str:
+    """``{{ end | moment(timezone) }}``: Monday, 2 March 2026, 14:00 (London)."""
+    return times.moment(instant, context["language"], timezone)
 
 
 def _make_environment() -> jinja2.Environment:
@@ -111,7 +99,7 @@ def _make_environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     # Its own filters are all that the type of this dictionary knows.
-    cast("dict[str, object]", environment.filters).update(day=_day, clock=_clock, place=_place)
+    cast("dict[str, object]", environment.filters).update(day=_day, moment=_moment)
     return environment
 
 

@@ -20,14 +20,15 @@ from typing import Any, Literal, cast
 from uuid import uuid4
 
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, params
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lib import pages
 from lib.config import Settings
 from lib.errors import (
     BY_STATUS,
@@ -45,6 +46,9 @@ LARGEST_BODY = 1024 * 1024
 """Bytes."""
 PROBLEM_TYPE = "application/problem+json"
 LINES_TYPE = "application/x-ndjson"
+JSON_TYPE = "application/json"
+FORM_TYPE = "application/x-www-form-urlencoded"
+HTML_TYPE = "text/html"
 
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
 _PLAIN_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
@@ -192,16 +196,25 @@ class BodyLimit:
 
 
 async def json_only(request: Request) -> None:
-    """Refuse a body that is not declared as JSON. A dependency of every route.
+    """Refuse a body that is not declared as JSON, or as a form where the route takes one. A dependency of every route.
 
     Raises:
         WrongContentType: there is a body, and it is declared otherwise or not at all.
     """
-    if request.method not in _WITH_BODY or not await request.body():
+    if request.method not in _WITH_BODY:
         return
     declared = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if declared != "application/json":
-        raise WrongContentType
+    taken = FORM_TYPE if _takes_form(request) else JSON_TYPE
+    if declared == taken:
+        return
+    # What may be a form of another kind has been read by now, and nobody can read it twice.
+    if (taken == FORM_TYPE and declared) or await request.body():
+        raise WrongContentType(detail=f"Send the body as `Content-Type: {taken}`.")
+
+
+def _takes_form(request: Request) -> bool:
+    body = getattr(request.scope["route"], "body_field", None)
+    return body is not None and isinstance(body.field_info, params.Form)
 
 
 def prefers(request: Request, media_type: str, *, over: str) -> bool:
@@ -216,6 +229,28 @@ def prefers(request: Request, media_type: str, *, over: str) -> bool:
 def _weight(parameters: str) -> float:
     q = re.search(r"(?:^|;)\s*q=([01](?:\.[0-9]{0,3})?)\s*(?:;|$)", parameters)
     return float(q[1]) if q else 1.0
+
+
+# --- pages ----------------------------------------------------------------------------------------------
+
+
+def page_response(page: pages.Page, status: int = 200) -> Response:
+    """A page with the headers that it is not sent without."""
+    return HTMLResponse(page.html, status, page.headers)
+
+
+async def problems_as_pages(request: Request) -> None:
+    """A dependency of routes that people open by a link: their problems are pages too, for who names HTML.
+
+    A program that names nothing gets the problem document that it gets everywhere.
+    """
+    request.state.problems_as_pages = prefers(request, HTML_TYPE, over=JSON_TYPE)
+
+
+def _problem_page(request: Request, problem: Problem) -> Response:
+    language = pages.language_of(request.headers.get("accept-language", ""))
+    values = {"status": problem.status, "request_id": request.state.request_id}
+    return page_response(pages.render("problem", language, **values), problem.status)
 
 
 # --- answers in lines ---------------------------------------------------------------------------------
@@ -269,6 +304,11 @@ def _error_line(request: Request, problem: Problem) -> str:
 def problem_response(request: Request, problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     """The problem document for ``problem``; its code is noted for the request's log line."""
     _note(request, problem)
+    shown_headers = {**_problem_headers(problem), **(headers or {})}
+    if getattr(request.state, "problems_as_pages", False):
+        response = _problem_page(request, problem)
+        response.headers.update(shown_headers)
+        return response
     document: dict[str, object] = {
         "type": f"urn:lessonkeeper:problem:{problem.code}",
         "title": problem.code.replace("_", " ").capitalize(),
@@ -278,7 +318,7 @@ def problem_response(request: Request, problem: Problem, headers: Mapping[str, s
         "request_id": request.state.request_id,
         **problem.members,
     }
-    return ProblemResponse(document, problem.status, {**_problem_headers(problem), **(headers or {})})
+    return ProblemResponse(document, problem.status, shown_headers)
 
 
 def _note(request: Request, problem: Problem) -> None:

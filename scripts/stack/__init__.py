@@ -374,6 +374,9 @@ class Stack:
             "SUPABASE_SECRET_KEY": self._secret_key,
             "SUPABASE_JWT_SECRET": self._state.secret("jwt"),
             "CRON_SECRET": self._state.secret("cron"),
+            "AISENSY_WEBHOOK_SECRET": self._state.secret("aisensy webhook"),
+            "WHATSAPP_APP_SECRET": self._state.secret("whatsapp app"),
+            "WHATSAPP_VERIFY_TOKEN": self._state.secret("whatsapp verify"),
             "ALLOW_PRIVATE_WEBHOOKS": "true",
             "ALLOWED_ORIGINS": self._config["auth"]["site_url"],
         }

@@ -91,12 +91,12 @@ def test_a_reader_without_a_name_gets_what_the_browser_asks_for(accepted: str, l
 @pytest.mark.parametrize(
     ("language", "written"),
     [
-        ("en", "Sunday, 1 March 2026, 22:05, New York"),
-        ("de", "Sonntag, 1. März 2026, 22:05, New York"),
-        ("es", "domingo, 1 de marzo de 2026, 22:05, New York"),
+        ("en", "Sunday, 1 March 2026; Sunday, 1 March 2026, 22:05 (New York)"),
+        ("de", "Sonntag, 1. März 2026; Sonntag, 1. März 2026, 22:05 Uhr (New York)"),
+        ("es", "domingo, 1 de marzo de 2026; domingo, 1 de marzo de 2026, 22:05 h (New York)"),
     ],
 )
 def test_days_and_times_are_written_as_the_language_has_them(language: str, written: str) -> None:
-    template = pages.environment.from_string("{{ at | day(zone) }}, {{ at | clock(zone) }}, {{ zone | place }}")
+    template = pages.environment.from_string("{{ at | day(zone) }}; {{ at | moment(zone) }}")
     values = {"at": datetime(2026, 3, 2, 3, 5, tzinfo=UTC), "zone": "America/New_York", "language": language}
     assert template.render(values) == written
