@@ -4,9 +4,10 @@ from fastapi import APIRouter
 
 from functions.callers import AsService
 from functions.problems import problems
-from lib import clock, outbox
+from lib import clock, consent, outbox
 from lib.clock import Swept
 from lib.config import settings
+from lib.consent import Consented
 from lib.outbox import CleanedUp, Dispatched
 
 router = APIRouter(prefix="/api/cron", tags=["Cron"])
@@ -16,6 +17,12 @@ router = APIRouter(prefix="/api/cron", tags=["Cron"])
 async def sweep_session_statuses(database: AsService) -> Swept:
     """Let the clock begin and complete what is due. As often as you like; once a minute is meant."""
     return await clock.sweep_session_statuses(database, settings().cron_budget_seconds)
+
+
+@router.get("/auto-approve-cancellations", responses=problems())
+async def auto_approve_cancellations(database: AsService) -> Consented:
+    """Take silence for consent where a guardian's time is over. As often as you like; once a minute is meant."""
+    return await consent.auto_approve_cancellations(database, settings().cron_budget_seconds)
 
 
 @router.get("/deliver-outbox", responses=problems())
