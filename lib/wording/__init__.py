@@ -67,8 +67,6 @@ BUTTONS: Mapping[Answer, Mapping[Language, str]] = {
 }
 """The buttons under ``P26_cancellation_request``, in their order; WhatsApp lets each have 25 characters."""
 
-WITH_BUTTONS = "P26_cancellation_request"
-
 _TOLD = frozenset({"name", "when", "old", "first", "last", "count", "lessons", "summary", "link"})
 """Placeholders that come from outside; all others are macros."""
 
@@ -128,6 +126,11 @@ def written_short(template: str, language: Language, about: About, told: Mapping
     lines = {name: _one_line(str(values[name]), LONGEST_PARAMETER) for name in TEMPLATES[template]}
     subject = _one_line(_say(text.subject, values), LONGEST_SUBJECT)
     return Words(subject, _say(text.body, lines).strip(), tuple(lines.values()))
+
+
+def phrase(name: str, language: Language, about: About) -> str:
+    """What one phrase says."""
+    return getattr(_phrases(language), name)(about).strip()
 
 
 def provider_text(template: str, language: Language) -> str:
@@ -234,9 +237,12 @@ def _phrases_in(environment: jinja2.Environment, language: Language) -> frozense
 
 def _values(language: Language, about: About, told: Mapping[str, object]) -> Mapping[str, object]:
     """What every placeholder says: the phrases about it, and what was told."""
-    phrases = _environment.get_template(f"{language}/phrases.jinja").module
-    said = {name: getattr(phrases, name)(about).strip() for name in _phrases_in(_environment, language)}
+    said = {name: phrase(name, language, about) for name in _phrases_in(_environment, language)}
     return {**said, **told}
+
+
+def _phrases(language: Language) -> jinja2.environment.TemplateModule:
+    return _environment.get_template(f"{language}/phrases.jinja").module
 
 
 def _say(source: str, values: Mapping[str, object]) -> str:
