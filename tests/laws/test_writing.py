@@ -10,8 +10,10 @@ LIB = Path(__file__).parents[2] / "lib"
 WITHOUT_A_KEY = {
     "once", "generate_month", "rotate_calendar_token", "sweep_session_statuses", "claim_deliveries",
     "settle_deliveries", "clean_up",
+    "answer_consent", "answer_consent_messages", "auto_approve_cancellations",
 }  # fmt: skip
-"""What carries the key itself, the run that repeats harmlessly, what is shown once, and what the scheduler asks for."""
+"""What carries the key itself, the run that repeats harmlessly, what is shown once, what the scheduler asks for, and
+what guardians answer, which is decided once."""
 STRAIGHT = WITHOUT_A_KEY | {"import_house"}
 """An import of nothing, dry, asks whether the caller may."""
 
