@@ -102,7 +102,7 @@ create table public.messages (
   template text not null references private.templates (name),
   reader public.reader not null,
   reader_profile_id uuid references public.profiles (id),
-  reader_guardian_id uuid references public.guardians (id),
+  reader_guardian_id uuid references public.guardians (id) on delete cascade,
   reader_id uuid not null generated always as (coalesce(reader_profile_id, reader_guardian_id)) stored,
   session_id uuid references public.sessions (id),
   booking_id uuid references public.bookings (id),
@@ -551,11 +551,17 @@ create function private.drop_reminders(p_event private.outbox_events) returns vo
 language plpgsql
 set search_path = '' set timezone = 'UTC'
 as $$
+declare
+  -- Most have none by now, and a sweep asks for thousands.
+  v_ids uuid[] := array(select id from public.messages where session_id = p_event.aggregate_id and kind is not null);
 begin
+  if v_ids = '{}' then
+    return;
+  end if;
   -- What a dispatcher has at this moment is passed over; nobody who settles waits for us, nor we for them.
   with gone as (
     select m.id from public.messages m join public.sessions s on s.id = m.session_id
-     where m.session_id = p_event.aggregate_id and m.kind is not null and m.status = 'pending' and m.leased_until is null
+     where m.id = any (v_ids) and m.status = 'pending' and m.leased_until is null
        and (s.status <> 'scheduled' or s.scheduled_start_utc <> m.about_start)
        for update of m skip locked)
   update public.messages m set status = 'dropped' from gone where m.id = gone.id;

@@ -476,8 +476,8 @@ def primaries(db: Database, student: Person) -> list[str]:
 
 
 def test_a_guardian_is_shown_whole(db: Database) -> None:
-    hours = {"p_quiet_from": "20:00", "p_quiet_until": "08:00"}
-    guardian = add_guardian(db, p_email="May@Example.org", p_whatsapp_opt_in=True, p_language="de", **hours)
+    wishes = {"p_language": "de", "p_quiet_from": "20:00", "p_quiet_until": "08:00"}
+    guardian = add_guardian(db, OLIVER, p_email="May@Example.org", p_whatsapp_opt_in=True, **wishes)
     assert guardian.pop("id")
     assert guardian == {
         "student_id": str(OLIVER.id),
