@@ -17,6 +17,7 @@ from functions import (
     imports,
     listings,
     matches,
+    messages,
     metrics,
     months,
     packages,
@@ -30,7 +31,7 @@ from functions import (
     webhook_endpoints,
 )
 from functions.problems import describe_problems
-from lib import web
+from lib import web, wording
 from lib.config import Settings, settings
 
 DESCRIPTION = """
@@ -44,6 +45,7 @@ _TAGS = [
     {"name": "Moves", "description": "Wishes for another time, and whole series on another weekly pattern."},
     {"name": "Cancellations", "description": "Wishes to cancel a session."},
     {"name": "Consent", "description": "What guardians answer, by a link or as a message."},
+    {"name": "Messages", "description": "What people are told, by e-mail and WhatsApp."},
     {"name": "Schedules", "description": "From a weekly pattern to the sessions of a package."},
     {"name": "Bookings", "description": "Single lessons: what tutors offer, when they are free, who asked for what."},
     {"name": "Calendars", "description": "Lessons in other people's programs, by a secret address."},
@@ -63,6 +65,7 @@ _PARTS = (
     cancellations,
     consent,
     provider_webhooks,
+    messages,
     reviews,
     schedules,
     months,
@@ -95,7 +98,12 @@ class Lessonkeeper(FastAPI):
 
 
 def assemble(config: Settings) -> FastAPI:
-    """The app with its routes and its border."""
+    """The app with its routes and its border.
+
+    Raises:
+        ConfigurationError: there is something that people cannot be told in their language.
+    """
+    wording.check_wording()
     app = Lessonkeeper(
         title="Lessonkeeper",
         version="0.1.0",

@@ -72,7 +72,7 @@ async def open_post() -> AsyncGenerator[Post]:
     """The channels that are on, for one run."""
     config = settings()
     async with posting.client() as connections:
-        on = [name for name, state in channel_states(config).items() if state.on]
+        on: list[ChannelName] = [name for name in CHANNELS if _state(name, config).on]
         channels: dict[ChannelName, Channel] = {name: _channel(name, config, connections) for name in on}
         yield Post(channels, config.public_url, config.email_from)
 

@@ -1,10 +1,11 @@
-"""Whether the service is up and, for admins, which clock it goes by."""
+"""Whether the service is up and, for admins, which clock it goes by and which channels are on."""
 
 from typing import Literal
 
 from pydantic import ConfigDict, Field
 
 from lib.answers import Answer, Utc
+from lib.channels import ChannelState, channel_states
 from lib.database import Database
 from lib.errors import NotAllowed
 
@@ -23,10 +24,13 @@ class Health(Answer):
 
     status: Literal["ok"] = "ok"
     clock: Clock | None = Field(default=None, description="For admins.")
+    channels: dict[str, ChannelState] | None = Field(
+        default=None, description="For admins: the ways out of the house, by name."
+    )
 
 
 async def health(database: Database | None) -> Health:
-    """``ok``, and for an admin the clock.
+    """``ok``, and for an admin the clock and the channels.
 
     Raises:
         UpstreamUnavailable: the caller is signed in and the database does not answer.
@@ -34,6 +38,7 @@ async def health(database: Database | None) -> Health:
     if database is None:
         return Health()
     try:
-        return Health.model_validate({"clock": (await database.rpc("health"))["clock"]})
+        clock = (await database.rpc("health"))["clock"]
+        return Health.model_validate({"clock": clock, "channels": channel_states()})
     except NotAllowed:
         return Health()
