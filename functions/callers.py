@@ -5,9 +5,16 @@ import json
 from typing import Annotated
 
 from fastapi import Depends, Header, Query, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import APIKeyHeader, APIKeyQuery, HTTPAuthorizationCredentials, HTTPBearer
 
-from lib.auth import service, service_of_links, verifier
+from lib.auth import (
+    check_verify_token,
+    service,
+    service_of_aisensy,
+    service_of_links,
+    service_of_meta,
+    verifier,
+)
 from lib.database import Database, Once
 from lib.errors import Malformed, NotSignedIn
 from lib.zones import Timezone
@@ -22,6 +29,25 @@ Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 _cron_secret = HTTPBearer(
     auto_error=False, scheme_name="Cron", description="The secret of the scheduler, `CRON_SECRET`."
+)
+
+_aisensy_signature = APIKeyHeader(
+    name="X-AiSensy-Signature",
+    auto_error=False,
+    scheme_name="AiSensy",
+    description="HMAC-SHA256 of the body's bytes under `AISENSY_WEBHOOK_SECRET`, in hexadecimal.",
+)
+_meta_signature = APIKeyHeader(
+    name="X-Hub-Signature-256",
+    auto_error=False,
+    scheme_name="Meta",
+    description="`sha256=` and the HMAC-SHA256 of the body's bytes under `WHATSAPP_APP_SECRET`, in hexadecimal.",
+)
+_verify_token = APIKeyQuery(
+    name="hub.verify_token",
+    auto_error=False,
+    scheme_name="Verification",
+    description="`WHATSAPP_VERIFY_TOKEN`, which Meta shows when the address is set up.",
 )
 
 IdempotencyKey = Annotated[
@@ -78,10 +104,33 @@ async def as_service_of_links(request: Request) -> Database:
     return Database(service_of_links(), request.state.request_id)
 
 
+async def as_aisensy(request: Request, signature: Annotated[str | None, Depends(_aisensy_signature)]) -> Database:
+    """The database for AiSensy, which has signed the body."""
+    return Database(service_of_aisensy(signature or "", await request.body()), request.state.request_id)
+
+
+async def as_meta(request: Request, signature: Annotated[str | None, Depends(_meta_signature)]) -> Database:
+    """The database for Meta, which has signed the body."""
+    return Database(service_of_meta(signature or "", await request.body()), request.state.request_id)
+
+
+async def knows_verify_token(presented: Annotated[str | None, Depends(_verify_token)]) -> None:
+    """Let in who knows the verify token."""
+    check_verify_token(presented or "")
+
+
+async def raw_body(request: Request) -> bytes:
+    """The body, byte for byte."""
+    return await request.body()
+
+
 AsCallerOnce = Annotated[Database, Depends(as_caller_once)]
 AsCallerIfSignedIn = Annotated[Database | None, Depends(as_caller_if_signed_in)]
 AsService = Annotated[Database, Depends(as_service)]
 AsServiceOfLinks = Annotated[Database, Depends(as_service_of_links)]
+AsAisensy = Annotated[Database, Depends(as_aisensy)]
+AsMeta = Annotated[Database, Depends(as_meta)]
+RawBody = Annotated[bytes, Depends(raw_body)]
 
 InZone = Annotated[Timezone | None, Query(description="Show times in this zone, not in the profile's.")]
 """Where the viewer's clocks stand, when it is not where the profile says."""

@@ -4,13 +4,21 @@ from fastapi import APIRouter
 
 from functions.callers import AsService
 from functions.problems import problems
-from lib import clock, embeddings, outbox
+from lib import clock, consent, embeddings, messages, outbox
 from lib.clock import Swept
 from lib.config import settings
+from lib.consent import Consented
 from lib.embeddings import Embedded
+from lib.messages import Posted, RemindersPosted
 from lib.outbox import CleanedUp, Dispatched
 
 router = APIRouter(prefix="/api/cron", tags=["Cron"])
+
+
+class Delivered(Dispatched):
+    """What became of the deliveries that were due, and of the messages."""
+
+    notices: Posted
 
 
 @router.get("/complete-sessions", responses=problems())
@@ -19,10 +27,26 @@ async def sweep_session_statuses(database: AsService) -> Swept:
     return await clock.sweep_session_statuses(database, settings().cron_budget_seconds)
 
 
+@router.get("/auto-approve-cancellations", responses=problems())
+async def auto_approve_cancellations(database: AsService) -> Consented:
+    """Take silence for consent where a guardian's time is over. As often as you like; once a minute is meant."""
+    return await consent.auto_approve_cancellations(database, settings().cron_budget_seconds)
+
+
 @router.get("/deliver-outbox", responses=problems())
-async def deliver_outbox(database: AsService) -> Dispatched:
-    """Take events to the endpoints that wait for them. As often as you like; once a minute is meant."""
-    return await outbox.deliver_outbox(database, settings().cron_budget_seconds)
+async def deliver_outbox(database: AsService) -> Delivered:
+    """Take events to endpoints, and to people in words. As often as you like; once a minute is meant."""
+    budget_seconds = settings().cron_budget_seconds / 2
+    # One after the other: a fault of one leaves nothing of the other half done.
+    webhooks = await outbox.deliver_outbox(database, budget_seconds)
+    notices = await messages.send_messages(database, "notices", budget_seconds)
+    return Delivered(**webhooks.model_dump(), notices=notices)
+
+
+@router.get("/send-reminders", responses=problems())
+async def send_reminders(database: AsService) -> RemindersPosted:
+    """Remind people of what begins in a day, or in an hour. As often as you like; once a minute is meant."""
+    return await messages.send_reminders(database, settings().cron_budget_seconds)
 
 
 @router.get("/clean-up", responses=problems())

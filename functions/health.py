@@ -18,5 +18,5 @@ router = APIRouter(prefix="/api", tags=["Health"])
     openapi_extra={"security": [{}]},
 )
 async def health(database: AsCallerIfSignedIn) -> Health:
-    """Whether the functions answer; for admins also which clock the database goes by and who writes briefs."""
+    """Whether the functions answer; for admins also the database's clock, and which ways out of the house are on."""
     return await lib_health.health(database)

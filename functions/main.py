@@ -8,6 +8,7 @@ from functions import (
     bookings,
     briefs,
     cancellations,
+    consent,
     cron,
     days_off,
     docs,
@@ -18,12 +19,14 @@ from functions import (
     learning,
     listings,
     matches,
+    messages,
     metrics,
     months,
     packages,
     people,
     policies,
     progress,
+    provider_webhooks,
     reschedules,
     reviews,
     schedules,
@@ -32,7 +35,7 @@ from functions import (
     webhook_endpoints,
 )
 from functions.problems import describe_problems
-from lib import web
+from lib import web, wording
 from lib.config import Settings, settings
 
 DESCRIPTION = """
@@ -45,6 +48,8 @@ _TAGS = [
     {"name": "Sessions", "description": "Who has which lessons when, and what became of them."},
     {"name": "Moves", "description": "Wishes for another time, and whole series on another weekly pattern."},
     {"name": "Cancellations", "description": "Wishes to cancel a session."},
+    {"name": "Consent", "description": "What guardians answer, by a link or as a message."},
+    {"name": "Messages", "description": "What people are told, by e-mail and WhatsApp."},
     {"name": "Schedules", "description": "From a weekly pattern to the sessions of a package."},
     {"name": "Bookings", "description": "Single lessons: what tutors offer, when they are free, who asked for what."},
     {"name": "Learning", "description": "What a student learned: results, homework, notes, briefs and summaries."},
@@ -64,6 +69,9 @@ _PARTS = (
     sessions,
     reschedules,
     cancellations,
+    consent,
+    provider_webhooks,
+    messages,
     reviews,
     schedules,
     months,
@@ -100,7 +108,12 @@ class Lessonkeeper(FastAPI):
 
 
 def assemble(config: Settings) -> FastAPI:
-    """The app with its routes and its border."""
+    """The app with its routes and its border.
+
+    Raises:
+        ConfigurationError: there is something that people cannot be told in their language.
+    """
+    wording.check_wording()
     app = Lessonkeeper(
         title="Lessonkeeper",
         version="0.1.0",

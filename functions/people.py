@@ -28,7 +28,7 @@ async def get_me(database: AsCaller) -> Person:
 
 @router.patch("/me", responses=problems(404, 409, 429, body=True))
 async def update_me(database: AsCallerOnce, changes: MeUpdate) -> Person:
-    """Change your name or timezone."""
+    """Change your name, your timezone, or how messages reach you."""
     return await people.update_me(database, changes)
 
 

@@ -19,7 +19,19 @@ SessionStatus = Literal[
 SessionOrigin = Literal["match", "booking"]
 Role = Literal["admin", "tutor", "student"]
 Side = Literal["tutor", "student"]
-Capacity = Literal["admin", "tutor", "student", "clock", "service", "studio"]
+Asker = Literal["tutor", "student", "guardian"]
+"""Whose wish it is; a guardian's stands in the student's name."""
+Capacity = Literal["admin", "tutor", "student", "guardian", "clock", "service", "studio"]
+CancellationStatus = Literal[
+    "pending",
+    "approved",
+    "auto_approved",
+    "rejected",
+    "reschedule_requested",
+    "call_requested",
+    "withdrawn",
+    "lapsed",
+]
 Operation = Literal[
     "start_session",
     "complete_session",

@@ -8,10 +8,15 @@ never used as a shared secret. Nothing here asks Supabase about the caller: role
 security reads them. A scheduler is no person: it proves itself with the cron secret, and then the project's
 secret key speaks, for that request alone; so it does for an address that holds a secret of its own.
 
-Sources: RFC 8725 (JWT best practices); https://supabase.com/docs/guides/auth/signing-keys
+A provider of messages signs what it tells us: HMAC-SHA256 over the very bytes of the body, in hexadecimal.
+
+Sources: RFC 8725 (JWT best practices); https://supabase.com/docs/guides/auth/signing-keys;
+https://developers.facebook.com/docs/graph-api/webhooks/getting-started (X-Hub-Signature-256, hub.verify_token);
+https://aisensy.stoplight.io/docs/project-api/56ea5a8f1cc9a-project-webhook (X-AiSensy-Signature)
 """
 
 import asyncio
+import hashlib
 import hmac
 import time
 from collections.abc import Callable, Mapping
@@ -22,7 +27,7 @@ from uuid import UUID
 
 import httpx
 import jwt
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from lib.config import Settings, settings
 from lib.errors import NotSignedIn, UpstreamUnavailable
@@ -59,7 +64,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A scheduler that has proven itself, or whoever opens a secret address.
+    """A scheduler or a provider that has proven itself, or whoever opens a secret address.
 
     Row-level security does not hold for its key; grants do.
     """
@@ -282,3 +287,61 @@ def service_of_links() -> Service:
     if key is None:
         raise UpstreamUnavailable("not_configured", "SUPABASE_SECRET_KEY is not set here.", retry_after=_UNTIL_SET_UP)
     return Service(key.get_secret_value())
+
+
+# --- providers of messages --------------------------------------------------------------------------------
+
+
+def service_of_aisensy(signature: str, body: bytes) -> Service:
+    """AiSensy, which has signed ``body``.
+
+    Args:
+        signature: of the header ``X-AiSensy-Signature``: the digest alone.
+        body: as it came, byte for byte.
+
+    Raises:
+        UpstreamUnavailable: ``not_configured``, as ``service``.
+        NotSignedIn: it has not signed this body.
+    """
+    return _service_that_signed("AISENSY_WEBHOOK_SECRET", settings().aisensy_webhook_secret, signature, body)
+
+
+def service_of_meta(signature: str, body: bytes) -> Service:
+    """Meta, which has signed ``body``.
+
+    Args:
+        signature: of the header ``X-Hub-Signature-256``: ``sha256=`` and the digest.
+        body: as it came, byte for byte.
+
+    Raises:
+        UpstreamUnavailable: ``not_configured``, as ``service``.
+        NotSignedIn: it has not signed this body.
+    """
+    scheme, _, digest = signature.partition("=")
+    presented = digest if scheme == "sha256" else ""
+    return _service_that_signed("WHATSAPP_APP_SECRET", settings().whatsapp_app_secret, presented, body)
+
+
+def check_verify_token(presented: str) -> None:
+    """Let in who sets up the address of Meta's notifications.
+
+    Raises:
+        UpstreamUnavailable: ``not_configured``: no verify token is set.
+        NotSignedIn: it is not the verify token.
+    """
+    token = _set("WHATSAPP_VERIFY_TOKEN", settings().whatsapp_verify_token)
+    if not hmac.compare_digest(presented.encode("utf-8", "surrogateescape"), token):
+        raise NotSignedIn(detail="Send the verify token as `hub.verify_token`.")
+
+
+def _service_that_signed(variable: str, secret: SecretStr | None, digest: str, body: bytes) -> Service:
+    wanted = hmac.new(_set(variable, secret), body, hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(digest.lower().encode("latin-1", "replace"), wanted.encode()):
+        raise NotSignedIn(detail="Sign the body with the secret that is set here.")
+    return service_of_links()
+
+
+def _set(variable: str, secret: SecretStr | None) -> bytes:
+    if secret is None:
+        raise UpstreamUnavailable("not_configured", f"{variable} is not set here.", retry_after=_UNTIL_SET_UP)
+    return secret.get_secret_value().encode()

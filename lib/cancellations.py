@@ -1,26 +1,27 @@
-"""Wishes to cancel a session: its tutor or student asks, an admin decides."""
+"""Wishes to cancel a session: its tutor or student asks, the student's guardian or an admin decides."""
 
 from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import Field
 
-from lib.answers import Answer, Participant, Session, Side, Utc, session_seen_from, viewer_timezone
+from lib.answers import (
+    Answer,
+    CancellationStatus,
+    Capacity,
+    Participant,
+    Session,
+    Side,
+    Utc,
+    session_seen_from,
+    viewer_timezone,
+)
 from lib.cursors import Cursor, CursorText, after
 from lib.database import Database
 from lib.fields import Reason, Request
 from lib.zones import Timezone
 
-CancellationStatus = Literal[
-    "pending",
-    "approved",
-    "auto_approved",
-    "rejected",
-    "reschedule_requested",
-    "call_requested",
-    "withdrawn",
-    "lapsed",
-]
+CancellationStep = CancellationStatus | Literal["requested", "guardian_asked", "guardian_not_asked"]
 
 
 class CancellationWish(Request):
@@ -45,16 +46,35 @@ class CancellationQuery(Request):
     cursor: CursorText | None = Field(default=None, description="The `next_cursor` of the page before.")
 
 
+class CancellationHistory(Answer):
+    """One step of a wish."""
+
+    step: CancellationStep = Field(description="What happened, or the status that it took.")
+    by_role: Capacity = Field(description="In which capacity; names nobody.")
+    at: Utc
+
+
 class CancellationRequest(Answer):
     """A wish to cancel a session, and what became of it."""
 
     id: UUID
-    status: CancellationStatus = Field(description="`lapsed`: the session changed before anybody decided.")
+    status: CancellationStatus = Field(
+        description="`lapsed`: the session changed before anybody decided. `call_requested`: the guardian would like a "
+        "call, and an admin decides."
+    )
     reason: str = Field(examples=["Down with the flu"])
     requested_by: Participant
     requested_by_role: Side
+    asks_guardian: bool = Field(description="Whether the student's guardian is asked; else an admin decides.")
+    asked_at: Utc | None = Field(description="When a messaging provider took the question; null until then.")
+    expires_at: Utc | None = Field(description="When silence becomes consent; null while no time runs.")
+    unasked_reason: str | None = Field(
+        description="Why the guardian could not be asked, in one word; an admin decides.", examples=["no_guardian"]
+    )
+    answered_by_guardian: bool
     decided_at: Utc | None
     decision_reason: str | None
+    history: list[CancellationHistory] = Field(description="Every step so far, oldest first.")
     session: Session = Field(description="As it is now.")
     created_at: Utc
 

@@ -12,6 +12,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?|https?://\[[0-9A-Fa-f:]+\](:\d{1,5})?")
+_SENDER = re.compile(r"[^<>@\x00-\x1f\x7f]*<[^<>@\s]+@[A-Za-z0-9.-]+>|[^<>@\s]+@[A-Za-z0-9.-]+")
+_EMAIL_SERVER = re.compile(r"smtps?://([^\s/@:]+:[^\s/@]+@)?[A-Za-z0-9.-]+(:\d{1,5})?/?")
 _SHORTEST_SECRET = 32
 """Bytes. RFC 7518 §3.2: an HS256 key is at least as long as the hash."""
 
@@ -45,9 +47,35 @@ class Settings(BaseSettings):
     cron_budget_seconds: float = Field(
         default=45.0, gt=0, le=600, description="The longest that one call of a scheduler works before it answers."
     )
+    aisensy_webhook_secret: SecretStr | None = Field(
+        default=None, description="What AiSensy signs its notifications with; without it none is taken."
+    )
+    whatsapp_app_secret: SecretStr | None = Field(
+        default=None, description="What Meta signs its notifications with; without it none is taken."
+    )
+    whatsapp_verify_token: SecretStr | None = Field(
+        default=None, description="What Meta shows once, when the address of its notifications is set up."
+    )
     allow_private_webhooks: bool = Field(
         default=False, description="Lets webhooks go to http:// and into private networks. For a local stack only."
     )
+    public_url: str = Field(default="", description="Where people reach these functions, for links in messages.")
+    whatsapp_provider: Literal["aisensy", "meta", "inbox"] | None = Field(
+        default=None, description="Who carries WhatsApp messages; none by default. `inbox` is for a local stack."
+    )
+    aisensy_api_key: SecretStr | None = Field(default=None, description="AiSensy's key for API campaigns.")
+    whatsapp_access_token: SecretStr | None = Field(default=None, description="Meta's token of a system user.")
+    whatsapp_phone_number_id: str = Field(
+        default="", pattern=r"^[0-9]*$", description="Meta's name for the number that sends."
+    )
+    email_provider: Literal["resend", "smtp", "inbox"] | None = Field(
+        default=None, description="Who carries e-mails; none by default. `inbox` is for a local stack."
+    )
+    resend_api_key: SecretStr | None = Field(default=None, description="Resend's key.")
+    smtp_url: SecretStr | None = Field(
+        default=None, description="An e-mail server: smtp://user:password@host:587, or smtps:// for TLS at once."
+    )
+    email_from: str = Field(default="", description="Who writes e-mails, such as Lessons <lessons@example.com>.")
     model_provider: Literal["gemini", "openai", "off"] = Field(
         default="gemini",
         description="Who writes briefs and finds by meaning: `gemini`, or `openai` for whatever speaks its protocol. "
@@ -71,7 +99,7 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    @field_validator("supabase_url", "supabase_jwks_url", "model_url")
+    @field_validator("supabase_url", "supabase_jwks_url", "public_url", "model_url")
     @classmethod
     def _is_address(cls, value: str) -> str:
         if value and not re.match(r"https?://[^\s/]+", value):
@@ -90,6 +118,20 @@ class Settings(BaseSettings):
     def _are_exact(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not all(_ORIGIN.fullmatch(origin) for origin in value):
             raise ValueError("must be exact origins such as https://app.example.com, without path or wildcard")
+        return value
+
+    @field_validator("email_from")
+    @classmethod
+    def _is_sender(cls, value: str) -> str:
+        if value and _SENDER.fullmatch(value) is None:
+            raise ValueError("must be an address such as Lessons <lessons@example.com>")
+        return value
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _is_email_server(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and _EMAIL_SERVER.fullmatch(value.get_secret_value()) is None:
+            raise ValueError("must be smtp:// or smtps:// with user and password, if any, host and port")
         return value
 
     @field_validator("log_level", mode="before")

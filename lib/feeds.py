@@ -1,33 +1,20 @@
-"""A person's lessons as a calendar (RFC 5545) that other programs subscribe to by a secret address.
+"""A person's lessons as a calendar that other programs subscribe to by a secret address.
 
-The same lesson is always the same event: its uid never changes, its sequence grows with every change, and a
-cancelled one stays and says so. Nothing in it but what a calendar needs: no notes, no addresses, no phones.
-
-Sources: RFC 5545; RFC 7986 §5.7 for REFRESH-INTERVAL.
+Everything in it is `calendars`'; here it is asked for, with the reader's name for the other side of each lesson.
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
-from typing import Literal, NamedTuple
 from uuid import UUID
 
-import pendulum
-from icalendar import Calendar, Component, Event, Timezone, TimezoneDaylight, TimezoneStandard, vDuration, vText
 from pydantic import Field, computed_field
 
+from lib import calendars
 from lib.answers import Answer, SessionStatus, Utc, viewer_timezone
 from lib.database import Database
 from lib.errors import NotFound
-from lib.zones import to_local, zone
-
-EventStatus = Literal["CONFIRMED", "TENTATIVE", "CANCELLED"]
+from lib.zones import zone
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
-_STATUS: Mapping[SessionStatus, EventStatus] = {"rescheduled": "TENTATIVE", "cancelled": "CANCELLED"}
-"""Of a parked session the time is given up and no other set. Every other status is a lesson that stands."""
-_REFRESH = timedelta(hours=1)
-_DAY, _SECOND = timedelta(days=1), timedelta(seconds=1)
 
 
 class CalendarToken(Answer):
@@ -69,13 +56,6 @@ class Feed(Answer):
     sessions: list[Lesson]
 
 
-class Change(NamedTuple):
-    """An instant at which the clocks of a zone change."""
-
-    utc: datetime
-    before: timedelta
-
-
 async def rotate_calendar_token(database: Database) -> CalendarToken:
     """Another secret address for the caller's calendar."""
     return CalendarToken.model_validate(await database.write("rotate_calendar_token"))
@@ -95,102 +75,18 @@ async def read_calendar(database: Database, token: str) -> str:
 def as_calendar(feed: Feed) -> str:
     """The feed in the words of RFC 5545, on the clocks of its owner. The same feed gives the same text."""
     viewer = zone(viewer_timezone({"viewer_timezone": feed.timezone}, None))
-    calendar = Calendar()
-    _put(
-        calendar,
-        {
-            "prodid": "-//Lessonkeeper//Lessons//EN",
-            "version": "2.0",
-            "x-wr-calname": vText(f"Lessons of {feed.display_name}"),
-            "refresh-interval": vDuration(_REFRESH, {"VALUE": "DURATION"}),
-        },
+    lessons = [_as_event(lesson) for lesson in feed.sessions]
+    return calendars.feed(f"Lessons of {feed.display_name}", lessons, viewer, feed.from_, feed.to)
+
+
+def _as_event(lesson: Lesson) -> calendars.Lesson:
+    return calendars.Lesson(
+        id=lesson.id,
+        version=lesson.version,
+        status=lesson.status,
+        start=lesson.scheduled_start_utc,
+        end=lesson.scheduled_end_utc,
+        summary=f"{lesson.subject} with {lesson.other_name}",
+        place=lesson.meet_link,
+        changed_at=lesson.updated_at,
     )
-    # A lesson that starts in the last minute ends a day later at most.
-    calendar.add_component(_zone_component(viewer, feed.from_, feed.to + _DAY))
-    for lesson in feed.sessions:
-        calendar.add_component(_event(lesson, viewer))
-    return calendar.to_ical().decode()
-
-
-def _event(lesson: Lesson, viewer: pendulum.Timezone) -> Event:
-    event = Event()
-    _put(
-        event,
-        {
-            "uid": f"{lesson.id}@lessonkeeper",
-            "sequence": lesson.version,
-            "dtstamp": lesson.updated_at,
-            "last-modified": lesson.updated_at,
-            "dtstart": _on_clocks(lesson.scheduled_start_utc, viewer),
-            "dtend": _on_clocks(lesson.scheduled_end_utc, viewer),
-            "summary": f"{lesson.subject} with {lesson.other_name}",
-            "status": _STATUS.get(lesson.status, "CONFIRMED"),
-        },
-    )
-    if lesson.meet_link is not None:
-        _put(event, {"location": lesson.meet_link, "url": lesson.meet_link})
-    return event
-
-
-def _put(component: Component, properties: Mapping[str, object]) -> None:
-    for name, value in properties.items():
-        component.add(name, value)  # pyright: ignore[reportUnknownMemberType]  # it takes whatever it can write
-
-
-def _on_clocks(instant: datetime, viewer: pendulum.Timezone) -> datetime:
-    """The wall time; of one that comes twice the first alone has a name in RFC 5545, so the second stays UTC."""
-    local = to_local(instant, viewer)
-    return instant.astimezone(UTC) if local.fold else local
-
-
-# --- the zone's own rules -----------------------------------------------------------------------------
-# The library can make a VTIMEZONE too, but steps over a change that is taken back within two months, as in
-# Casablanca, and gives the onset of summer time on the clocks that begin then instead of those that end.
-
-
-def _zone_component(viewer: pendulum.Timezone, since: datetime, until: datetime) -> Timezone:
-    """What the clocks of the zone do between two instants."""
-    component = Timezone()
-    _put(component, {"tzid": viewer.name})
-    at_first = Change(since, to_local(since, viewer).utcoffset() or timedelta())
-    for change in (at_first, *_changes(viewer, since, until)):
-        component.add_component(_observance(viewer, change))
-    return component
-
-
-def _observance(viewer: pendulum.Timezone, change: Change) -> TimezoneStandard | TimezoneDaylight:
-    """What holds from a change on. Its start is read on the clocks of before."""
-    local = to_local(change.utc, viewer)
-    observance = TimezoneDaylight() if local.dst() else TimezoneStandard()
-    _put(
-        observance,
-        {
-            "dtstart": change.utc.replace(tzinfo=None) + change.before,
-            "tzoffsetfrom": change.before,
-            "tzoffsetto": local.utcoffset(),
-            "tzname": local.tzname(),
-        },
-    )
-    return observance
-
-
-def _changes(viewer: pendulum.Timezone, since: datetime, until: datetime) -> Iterator[Change]:
-    """Every change between two instants; no zone has two within a day."""
-    day = since
-    while day < until:
-        before = to_local(day, viewer).utcoffset() or timedelta()
-        if to_local(day + _DAY, viewer).utcoffset() != before:
-            yield Change(_change_within(viewer, day, before), before)
-        day += _DAY
-
-
-def _change_within(viewer: pendulum.Timezone, day: datetime, before: timedelta) -> datetime:
-    """The first second of the 24 hours from ``day`` on at which ``before`` no longer holds."""
-    still, no_longer = day, day + _DAY
-    while no_longer - still > _SECOND:
-        between = still + (no_longer - still) // _SECOND // 2 * _SECOND
-        if to_local(between, viewer).utcoffset() == before:
-            still = between
-        else:
-            no_longer = between
-    return no_longer

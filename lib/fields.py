@@ -241,6 +241,8 @@ Flag = Annotated[bool, Field(strict=True)]
 Language = Literal["en", "de", "es"]
 """What messages and pages are written in."""
 
+ClearableLanguage = Literal["en", "de", "es", ""]
+
 
 # --- times --------------------------------------------------------------------------------------------
 
@@ -282,6 +284,10 @@ ClockTime = Annotated[
     str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", description="Wall time.", examples=["16:30"])
 ]
 """A time of the day; on whose clocks, the field says."""
+
+ClearableClockTime = Annotated[
+    str, Field(pattern=r"^$|^([01][0-9]|2[0-3]):[0-5][0-9]$", description="Wall time.", examples=["21:00", ""])
+]
 
 Day = Annotated[
     date,

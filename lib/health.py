@@ -1,10 +1,11 @@
-"""Whether the service is up and, for admins, which clock it goes by and whether a model is there."""
+"""Whether the service is up and, for admins, which clock it goes by and which ways out of the house are on."""
 
 from typing import Literal
 
 from pydantic import ConfigDict, Field
 
 from lib.answers import Answer, Utc
+from lib.channels import ChannelState, channel_states
 from lib.database import Database
 from lib.errors import NotAllowed
 from lib.models import ModelStanding, standing
@@ -24,11 +25,14 @@ class Health(Answer):
 
     status: Literal["ok"] = "ok"
     clock: Clock | None = Field(default=None, description="For admins.")
+    channels: dict[str, ChannelState] | None = Field(
+        default=None, description="For admins: the ways to people, by name."
+    )
     model: ModelStanding | None = Field(default=None, description="For admins: who writes briefs, if anybody does.")
 
 
 async def health(database: Database | None) -> Health:
-    """``ok``, and for an admin the clock and the model.
+    """``ok``, and for an admin the clock and what is on.
 
     Raises:
         UpstreamUnavailable: the caller is signed in and the database does not answer.
@@ -36,6 +40,7 @@ async def health(database: Database | None) -> Health:
     if database is None:
         return Health()
     try:
-        return Health.model_validate({"clock": (await database.rpc("health"))["clock"], "model": standing()})
+        clock = (await database.rpc("health"))["clock"]
+        return Health.model_validate({"clock": clock, "channels": channel_states(), "model": standing()})
     except NotAllowed:
         return Health()

@@ -62,6 +62,8 @@ class CleanedUp(Answer):
     answers: int = Field(description="Kept for repeated calls.")
     call_counts: int
     refreshes: int
+    consent_tokens: int = Field(description="Of links that guardians have had.")
+    provider_events: int = Field(description="Kept so that a provider's repetition changes nothing.")
     more: bool = Field(description="The time was up. The next call goes on.")
 
 
@@ -99,7 +101,7 @@ async def dispatch(
 async def clean_up(database: Database, budget_seconds: float, clock: Clock = time.monotonic) -> CleanedUp:
     """Repair what failed and forget what is old, a transaction at a time, until ``budget_seconds`` are nearly over."""
     deadline = Deadline(budget_seconds, clock)
-    done = CleanedUp(repaired=0, failed=0, deliveries=0, events=0, answers=0, call_counts=0, refreshes=0, more=True)
+    done = CleanedUp.model_validate(dict.fromkeys(CleanedUp.model_fields, 0) | {"more": True})
     while done.more:
         step = CleanedUp.model_validate(await database.rpc("clean_up"))
         done = CleanedUp.model_validate(_sums(done.model_dump(), step.model_dump()) | {"more": step.more})

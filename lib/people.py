@@ -7,7 +7,20 @@ from pydantic import AfterValidator, Field, model_validator
 
 from lib.answers import Answer, Role
 from lib.database import Database
-from lib.fields import Changes, ClearableEmail, ClearablePhone, Email, Flag, Name, Phone, Request
+from lib.fields import (
+    Changes,
+    ClearableClockTime,
+    ClearableEmail,
+    ClearableLanguage,
+    ClearablePhone,
+    ClockTime,
+    Email,
+    Flag,
+    Language,
+    Name,
+    Phone,
+    Request,
+)
 from lib.zones import Timezone
 
 
@@ -24,6 +37,27 @@ Roles = Annotated[
 ]
 
 
+OwnLanguage = Annotated[
+    Language | None, Field(description="Of messages to them; null: the language of the house.", examples=["de"])
+]
+NewLanguage = Annotated[
+    ClearableLanguage, Field(description="Of messages to them; empty: the language of the house.", examples=["de"])
+]
+OptIn = Annotated[Flag, Field(description="Whether they agreed to WhatsApp messages; needs a phone.")]
+QuietFrom = Annotated[
+    ClearableClockTime,
+    Field(
+        description="From then on, on their own clock, nothing that can wait is sent; empty: the hours of the house."
+    ),
+]
+QuietUntil = Annotated[
+    ClearableClockTime, Field(description="Until then. Both or neither; the same twice: there are no quiet hours.")
+]
+OwnQuietFrom = Annotated[
+    str | None, Field(description="Their own quiet hours, on their own clock; null: those of the house.")
+]
+
+
 class Person(Answer):
     """A person, as that person and admins see them."""
 
@@ -32,6 +66,10 @@ class Person(Answer):
     timezone: str = Field(examples=["Asia/Karachi"])
     email: str | None
     phone: str | None
+    whatsapp_opt_in: bool = Field(description="Whether they agreed to WhatsApp messages.")
+    language: OwnLanguage
+    quiet_from: OwnQuietFrom
+    quiet_until: str | None
     roles: list[Role]
     is_active: bool = Field(description="A deactivated person can do nothing.")
     has_account: bool = Field(description="Whether they have signed up.")
@@ -47,6 +85,9 @@ class Guardian(Answer):
     email: str | None
     timezone: str
     whatsapp_opt_in: bool
+    language: OwnLanguage
+    quiet_from: OwnQuietFrom
+    quiet_until: str | None
     is_primary: bool = Field(description="The one who is asked; each student with guardians has one.")
 
 
@@ -55,6 +96,10 @@ class MeUpdate(Changes):
 
     display_name: Name | None = None
     timezone: Timezone | None = None
+    language: NewLanguage | None = None
+    quiet_from: QuietFrom | None = None
+    quiet_until: QuietUntil | None = None
+    whatsapp_opt_in: OptIn | None = None
 
 
 class PersonCreation(Request):
@@ -65,6 +110,14 @@ class PersonCreation(Request):
     timezone: Timezone
     roles: Roles
     phone: Phone | None = None
+    language: OwnLanguage = None
+    whatsapp_opt_in: OptIn = False
+
+    @model_validator(mode="after")
+    def _can_be_reached(self) -> Self:
+        if self.whatsapp_opt_in and self.phone is None:
+            raise ValueError("whatsapp_opt_in needs a phone")
+        return self
 
 
 class PersonUpdate(Changes):
@@ -73,6 +126,8 @@ class PersonUpdate(Changes):
     display_name: Name | None = None
     timezone: Timezone | None = None
     phone: ClearablePhone | None = None
+    language: NewLanguage | None = None
+    whatsapp_opt_in: OptIn | None = None
     roles: Roles | None = None
     is_active: Flag | None = None
 
@@ -85,7 +140,10 @@ class GuardianCreation(Request):
     timezone: Timezone
     phone: Phone | None = None
     email: Email | None = None
-    whatsapp_opt_in: Flag = Field(default=False, description="Whether they agreed to WhatsApp messages.")
+    whatsapp_opt_in: OptIn = False
+    language: OwnLanguage = None
+    quiet_from: ClockTime | None = None
+    quiet_until: ClockTime | None = None
     is_primary: Flag | None = Field(default=None, description="Left out: primary if the student has no other.")
 
     @model_validator(mode="after")
@@ -94,6 +152,8 @@ class GuardianCreation(Request):
             raise ValueError("must have a phone or an email")
         if self.whatsapp_opt_in and self.phone is None:
             raise ValueError("whatsapp_opt_in needs a phone")
+        if (self.quiet_from is None) != (self.quiet_until is None):
+            raise ValueError("quiet_from and quiet_until go together")
         return self
 
 
@@ -104,7 +164,10 @@ class GuardianUpdate(Changes):
     timezone: Timezone | None = None
     phone: ClearablePhone | None = None
     email: ClearableEmail | None = None
-    whatsapp_opt_in: Flag | None = None
+    whatsapp_opt_in: OptIn | None = None
+    language: NewLanguage | None = None
+    quiet_from: QuietFrom | None = None
+    quiet_until: QuietUntil | None = None
     is_primary: Flag | None = None
 
 
@@ -114,7 +177,7 @@ async def get_me(database: Database) -> Person:
 
 
 async def update_me(database: Database, changes: MeUpdate) -> Person:
-    """Change the caller's own name or timezone."""
+    """Change the caller's own name, timezone, or how messages reach them."""
     return Person.model_validate(await database.write("update_me", changes.parameters()))
 
 

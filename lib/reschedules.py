@@ -13,7 +13,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field, model_validator
 
-from lib.answers import Answer, Participant, Session, Side, Utc, session_seen_from, viewer_timezone
+from lib.answers import Answer, Asker, Participant, Session, Utc, session_seen_from, viewer_timezone
 from lib.cursors import Cursor, CursorText, after
 from lib.database import Database
 from lib.errors import Invalid
@@ -92,7 +92,7 @@ class RescheduleRequest(Answer):
     proposals: list[ProposedStart]
     accepted_start_utc: Utc | None
     requested_by: Participant
-    requested_by_role: Side
+    requested_by_role: Asker = Field(description="`guardian`: in the student's name.")
     decided_at: Utc | None
     decision_reason: str | None
     session: Session = Field(description="As it is now.")

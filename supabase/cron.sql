@@ -28,6 +28,7 @@ declare
     'lessonkeeper-complete-sessions', array['* * * * *', format(v_call, '/api/cron/complete-sessions')],
     'lessonkeeper-deliver-outbox', array['* * * * *', format(v_call, '/api/cron/deliver-outbox')],
     'lessonkeeper-embed-events', array['*/5 * * * *', format(v_call, '/api/cron/embed-events')],
+    'lessonkeeper-auto-approve-cancellations', array['* * * * *', format(v_call, '/api/cron/auto-approve-cancellations')],
     'lessonkeeper-clean-up', array['17 * * * *', format(v_call, '/api/cron/clean-up')],
     -- pg_cron keeps a row of every run for ever: a week is enough. (pg_net forgets its answers by itself.)
     'lessonkeeper-forget-runs', array['30 3 * * *', v_forget]

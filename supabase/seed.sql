@@ -29,28 +29,28 @@ insert into public.profiles (id, display_name, timezone) values
   ('c0000000-0000-4000-8000-000000000002', 'Oliver Finch',  'Europe/London'),
   ('c0000000-0000-4000-8000-000000000003', 'Zara Malik',    'Asia/Karachi');
 
-insert into public.accounts (profile_id, email, phone) values
-  ('a0000000-0000-4000-8000-000000000001', 'admin@lessonkeeper.test',           '+923000000001'),
-  ('b0000000-0000-4000-8000-000000000001', 'tutor.karachi@lessonkeeper.test',   '+923000000002'),
-  ('b0000000-0000-4000-8000-000000000002', 'tutor.london@lessonkeeper.test',    '+447700900101'),
-  ('b0000000-0000-4000-8000-000000000003', 'tutor.newyork@lessonkeeper.test',   '+12025550101'),
-  ('c0000000-0000-4000-8000-000000000001', 'student.newyork@lessonkeeper.test', '+12025550102'),
-  ('c0000000-0000-4000-8000-000000000002', 'student.london@lessonkeeper.test',  '+447700900102'),
-  ('c0000000-0000-4000-8000-000000000003', 'student.karachi@lessonkeeper.test', '+923000000003');
+insert into public.accounts (profile_id, email, phone, whatsapp_opt_in, language) values
+  ('a0000000-0000-4000-8000-000000000001', 'admin@lessonkeeper.test',           '+923000000001', false, null),
+  ('b0000000-0000-4000-8000-000000000001', 'tutor.karachi@lessonkeeper.test',   '+923000000002', true,  null),
+  ('b0000000-0000-4000-8000-000000000002', 'tutor.london@lessonkeeper.test',    '+447700900101', false, 'de'),
+  ('b0000000-0000-4000-8000-000000000003', 'tutor.newyork@lessonkeeper.test',   '+12025550101',  false, null),
+  ('c0000000-0000-4000-8000-000000000001', 'student.newyork@lessonkeeper.test', '+12025550102',  true,  'es'),
+  ('c0000000-0000-4000-8000-000000000002', 'student.london@lessonkeeper.test',  '+447700900102', false, null),
+  ('c0000000-0000-4000-8000-000000000003', 'student.karachi@lessonkeeper.test', '+923000000003', true,  null);
 
 insert into public.user_roles (profile_id, role)
 select id, (case left(id::text, 1) when 'a' then 'admin' when 'b' then 'tutor' else 'student' end)::public.app_role
   from public.profiles;
 
-insert into public.guardians (id, student_user_id, name, phone, email, timezone, whatsapp_opt_in, is_primary) values
+insert into public.guardians (id, student_user_id, name, phone, email, timezone, whatsapp_opt_in, language, quiet_from, quiet_until, is_primary) values
   ('d0000000-0000-4000-8000-000000000001', 'c0000000-0000-4000-8000-000000000001', 'Rosa Ortiz',
-   '+12025550103', 'rosa.ortiz@lessonkeeper.test', 'America/New_York', true, true),
+   '+12025550103', 'rosa.ortiz@lessonkeeper.test', 'America/New_York', true, 'es', '20:00', '08:00', true),
   ('d0000000-0000-4000-8000-000000000002', 'c0000000-0000-4000-8000-000000000001', 'Miguel Ortiz',
-   '+12025550104', null, 'America/Chicago', false, false),
+   '+12025550104', null, 'America/Chicago', false, 'es', null, null, false),
   ('d0000000-0000-4000-8000-000000000003', 'c0000000-0000-4000-8000-000000000002', 'Grace Finch',
-   null, 'grace.finch@lessonkeeper.test', 'Europe/London', false, true),
+   null, 'grace.finch@lessonkeeper.test', 'Europe/London', false, null, null, null, true),
   ('d0000000-0000-4000-8000-000000000004', 'c0000000-0000-4000-8000-000000000003', 'Imran Malik',
-   '+923000000004', 'imran.malik@lessonkeeper.test', 'Asia/Karachi', true, true);
+   '+923000000004', 'imran.malik@lessonkeeper.test', 'Asia/Karachi', true, null, null, null, true);
 
 -- Their sign-ins; confirming each address ties it to its person. The newcomer is expected by nobody.
 insert into auth.users (

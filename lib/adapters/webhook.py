@@ -16,8 +16,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self
@@ -26,6 +24,7 @@ import httpcore
 import httpx
 
 from lib.adapters import Sent
+from lib.posting import seconds_to_wait
 from lib.targets import GuardedNetwork, TargetRefused, Targets
 
 SECONDS = 10.0
@@ -33,8 +32,6 @@ SECONDS = 10.0
 LONGEST_ANSWER = 16_384
 """Bytes of an answer that are read, so that its connection serves the next message too."""
 SECONDS_FOR_A_BODY = 1.0
-LONGEST_WAIT = 86_400
-"""Seconds that an endpoint may ask us to wait."""
 
 _SECRET_PREFIX = "whsec_"  # noqa: S105  # how Standard Webhooks marks one
 _ASKS_TO_WAIT = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
@@ -140,15 +137,8 @@ def _meaning_of(answer: httpcore.Response, now: float) -> Sent:
 
 
 def _retry_after(answer: httpcore.Response, now: float) -> int | None:
-    """The seconds that ``Retry-After`` asks for, given as such or as a date; None when it says nothing sensible."""
     text = next((value for name, value in answer.headers if name.lower() == b"retry-after"), b"").decode("latin-1")
-    if text.isascii() and text.isdigit():
-        return min(int(text[:9]), LONGEST_WAIT)
-    try:
-        seconds = (parsedate_to_datetime(text) - datetime.fromtimestamp(now, UTC)).total_seconds()
-    except (ValueError, TypeError):  # no date, or one without a zone
-        return None
-    return max(0, min(int(seconds), LONGEST_WAIT))
+    return seconds_to_wait(text, now)
 
 
 def _what_broke(error: BaseException | None) -> str:

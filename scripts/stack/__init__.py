@@ -269,7 +269,9 @@ class Stack:
         self._remember_port("api", port)
 
     def _start_functions(self, name: str, api: str, wishes: list[int] | None = None) -> None:
-        code = sorted(file for folder in ("functions", "lib") for file in (CHECKOUT / folder).rglob("*.py"))
+        # With the texts of messages and pages.
+        files = (file for folder in ("functions", "lib") for file in (CHECKOUT / folder).rglob("*.*"))
+        code = sorted(file for file in files if file.is_file() and file.suffix != ".pyc")
         if self._runs_from(name, _digest_of(code, self._url(api))):
             return
         with free_port(wishes or self._wishes(name)) as port:
@@ -277,7 +279,7 @@ class Stack:
             self._start(
                 name,
                 [sys.executable, "-m", *server],
-                self._functions_environment(api),
+                self._functions_environment(api, f"http://{HOST}:{port}"),
                 _answers(f"http://{HOST}:{port}/api/health", status=200),
             )
         self._remember_port(name, port)
@@ -367,13 +369,20 @@ class Stack:
             "DO_NOT_TRACK": "1",
         }
 
-    def _functions_environment(self, api: str) -> dict[str, str]:
+    def _functions_environment(self, api: str, public_url: str) -> dict[str, str]:
         return {
             "SUPABASE_URL": self._url(api),
             "SUPABASE_PUBLISHABLE_KEY": self._publishable_key,
             "SUPABASE_SECRET_KEY": self._secret_key,
             "SUPABASE_JWT_SECRET": self._state.secret("jwt"),
             "CRON_SECRET": self._state.secret("cron"),
+            "AISENSY_WEBHOOK_SECRET": self._state.secret("aisensy webhook"),
+            "WHATSAPP_APP_SECRET": self._state.secret("whatsapp app"),
+            "WHATSAPP_VERIFY_TOKEN": self._state.secret("whatsapp verify"),
+            "PUBLIC_URL": public_url,
+            "WHATSAPP_PROVIDER": "inbox",
+            "EMAIL_PROVIDER": "inbox",
+            "EMAIL_FROM": "Lessonkeeper <lessons@lessonkeeper.test>",
             "ALLOW_PRIVATE_WEBHOOKS": "true",
             "ALLOWED_ORIGINS": self._config["auth"]["site_url"],
         }
@@ -386,7 +395,7 @@ class Stack:
             "FUNCTIONS_URL": self._url(functions),
             "STUDIO_URL": self._url("api") + "/",
         }
-        return self._functions_environment(api) | addresses | SEEDED
+        return self._functions_environment(api, self._url(functions)) | addresses | SEEDED
 
     @property
     def _publishable_key(self) -> str:

@@ -159,9 +159,9 @@ comment on function private.refuse_change() is 'Trigger that refuses the stateme
 
 -- What happened, for people --------------------------------------------------------------------------
 
-create type public.actor_role as enum ('admin', 'tutor', 'student', 'clock', 'service', 'studio');
+create type public.actor_role as enum ('admin', 'tutor', 'student', 'guardian', 'clock', 'service', 'studio');
 comment on type public.actor_role is
-  'In which capacity a change was made: a person''s, the clock''s, the service key''s, or by hand in Studio.';
+  'In which capacity a change was made: a person''s, a guardian''s who answered, the clock''s, the service key''s, or by hand in Studio.';
 
 create table public.audit_logs (
   id bigint generated always as identity primary key,
@@ -176,7 +176,7 @@ create table public.audit_logs (
   details jsonb not null default '{}'
 );
 comment on table public.audit_logs is 'Who did what, when and why. Append-only; written by triggers alone.';
-comment on column public.audit_logs.actor_user_id is 'The person (profiles.id); empty for the clock, the service key and Studio.';
+comment on column public.audit_logs.actor_user_id is 'The person (profiles.id); empty for guardians, the clock, the service key and Studio.';
 comment on column public.audit_logs.actor_role is 'In which capacity they did it.';
 comment on column public.audit_logs.entity_type is 'What kind of thing it was done to: session, package, person …';
 comment on column public.audit_logs.entity_id is 'Its id, where it has one.';
@@ -190,11 +190,25 @@ alter table public.audit_logs enable row level security;
 create trigger audit_logs_append_only before update or delete or truncate on public.audit_logs
   for each statement execute function private.refuse_change('Audit rows are append-only.');
 
+create function private.act_as(p_role public.actor_role) returns void
+language sql
+set search_path = '' set timezone = 'UTC'
+as $$
+  select set_config('lessonkeeper.acts_as', coalesce(p_role::text, ''), true)
+$$;
+comment on function private.act_as(public.actor_role) is
+  'For the rest of the transaction, or until null: what is done is put down to this capacity. For guardians and the clock, who have no token of their own.';
+
 create function private.actor_role() returns public.actor_role
 language plpgsql stable
 set search_path = '' set timezone = 'UTC'
 as $$
+declare
+  v_acts_as text := nullif(current_setting('lessonkeeper.acts_as', true), '');
 begin
+  if v_acts_as is not null then
+    return v_acts_as;
+  end if;
   if auth.uid() is null then
     return case when auth.role() = 'service_role' then 'service' else 'studio' end;
   end if;

@@ -32,16 +32,29 @@ create table public.accounts (
   auth_user_id uuid unique references auth.users (id) on delete set null,
   email text,
   phone text,
+  whatsapp_opt_in boolean not null default false,
+  language public.message_language,
+  quiet_from text,
+  quiet_until text,
   deactivated_at timestamptz,
   created_at timestamptz not null default private.now(),
   updated_at timestamptz not null default private.now(),
   constraint accounts_email_is_valid check (private.is_email(email)),
   constraint accounts_email_once unique (email),
-  constraint accounts_phone_is_e164 check (private.is_e164(phone))
+  constraint accounts_phone_is_e164 check (private.is_e164(phone)),
+  constraint accounts_opt_in_needs_a_phone check (phone is not null or not whatsapp_opt_in),
+  constraint accounts_quiet_hours_are_times check (coalesce(
+    private.is_clock_time(quiet_from) and private.is_clock_time(quiet_until), num_nonnulls(quiet_from, quiet_until) = 0))
 );
 comment on table public.accounts is 'How a person is reached and whether they may act; for themselves and admins.';
 comment on column public.accounts.auth_user_id is 'The Supabase Auth user who signs in as this person; empty until they do.';
+comment on column public.accounts.whatsapp_opt_in is 'Whether the person wants messages on WhatsApp.';
+comment on column public.accounts.language is 'The language of their messages; empty: the house''s.';
+comment on column public.accounts.quiet_from is 'From when on, on their own clock, nothing that can wait is sent; empty: the house''s hours.';
+comment on column public.accounts.quiet_until is 'Until when, on their own clock, nothing that can wait is sent. Equal to quiet_from: no quiet hours.';
 comment on column public.accounts.deactivated_at is 'From this moment the person can do nothing.';
+comment on constraint accounts_opt_in_needs_a_phone on public.accounts is 'WhatsApp needs a phone.';
+comment on constraint accounts_quiet_hours_are_times on public.accounts is 'quiet_from and quiet_until are times such as 21:00, both or neither.';
 
 create table public.user_roles (
   profile_id uuid not null references public.profiles (id) on delete cascade,
@@ -59,6 +72,9 @@ create table public.guardians (
   email text,
   timezone text not null,
   whatsapp_opt_in boolean not null default false,
+  language public.message_language,
+  quiet_from text,
+  quiet_until text,
   is_primary boolean not null default false,
   created_at timestamptz not null default private.now(),
   updated_at timestamptz not null default private.now(),
@@ -67,12 +83,18 @@ create table public.guardians (
   constraint guardians_email_is_valid check (private.is_email(email)),
   constraint guardians_timezone_exists check (private.is_timezone(timezone)),
   constraint guardians_can_be_reached check (num_nonnulls(phone, email) > 0),
-  constraint guardians_opt_in_needs_a_phone check (phone is not null or not whatsapp_opt_in)
+  constraint guardians_opt_in_needs_a_phone check (phone is not null or not whatsapp_opt_in),
+  constraint guardians_quiet_hours_are_times check (coalesce(
+    private.is_clock_time(quiet_from) and private.is_clock_time(quiet_until), num_nonnulls(quiet_from, quiet_until) = 0))
 );
 comment on table public.guardians is 'Contacts of a student: who answers for them. They do not sign in.';
+comment on column public.guardians.language is 'The language of their messages; empty: the house''s.';
+comment on column public.guardians.quiet_from is 'From when on, on their own clock, nothing that can wait is sent; empty: the house''s hours.';
+comment on column public.guardians.quiet_until is 'Until when, on their own clock, nothing that can wait is sent. Equal to quiet_from: no quiet hours.';
 comment on column public.guardians.is_primary is 'The one who is asked; at most one for each student.';
 comment on constraint guardians_can_be_reached on public.guardians is 'A guardian needs a phone or an e-mail address.';
 comment on constraint guardians_opt_in_needs_a_phone on public.guardians is 'WhatsApp needs a phone.';
+comment on constraint guardians_quiet_hours_are_times on public.guardians is 'quiet_from and quiet_until are times such as 21:00, both or neither.';
 create index guardians_student on public.guardians (student_user_id);
 create unique index guardians_one_primary on public.guardians (student_user_id) where is_primary;
 
@@ -296,6 +318,10 @@ as $$
   select private.person_card(p) || jsonb_build_object(
            'email', a.email,
            'phone', a.phone,
+           'whatsapp_opt_in', a.whatsapp_opt_in,
+           'language', a.language,
+           'quiet_from', a.quiet_from,
+           'quiet_until', a.quiet_until,
            'roles', (select coalesce(jsonb_agg(r.role order by r.role), '[]') from public.user_roles r where r.profile_id = p.id),
            'is_active', a.deactivated_at is null,
            'has_account', a.auth_user_id is not null)
@@ -321,28 +347,45 @@ comment on function public.get_me() is
   'The caller: name, time zone, contact details and roles. Refuses: 401 not_signed_in, 403 not_allowed.';
 grant execute on function private.get_me(), public.get_me() to authenticated;
 
-create function private.update_me(p_display_name text, p_timezone text) returns jsonb
+create function private.update_me(
+  p_display_name text, p_timezone text, p_language text, p_quiet_from text, p_quiet_until text, p_whatsapp_opt_in boolean
+) returns jsonb
 language plpgsql security definer
 set search_path = '' set timezone = 'UTC'
 as $$
 declare
   v_caller_id uuid := private.require_caller();
+  v_violated text;
 begin
   perform private.limit_calls('update_me', 60, interval '1 hour');
   update public.profiles
      set display_name = coalesce(p_display_name, display_name), timezone = coalesce(p_timezone, timezone)
    where id = v_caller_id;
+  update public.accounts
+     set language = nullif(coalesce(p_language, language::text), '')::public.message_language,
+         quiet_from = nullif(coalesce(p_quiet_from, quiet_from), ''),
+         quiet_until = nullif(coalesce(p_quiet_until, quiet_until), ''),
+         whatsapp_opt_in = coalesce(p_whatsapp_opt_in, whatsapp_opt_in)
+   where profile_id = v_caller_id;
   return private.person_document(v_caller_id);
+exception when check_violation then
+  get stacked diagnostics v_violated = constraint_name;
+  perform private.refuse_violation(v_violated);
 end;
 $$;
 
-create function public.update_me(p_display_name text default null, p_timezone text default null) returns jsonb
+create function public.update_me(
+  p_display_name text default null, p_timezone text default null, p_language text default null,
+  p_quiet_from text default null, p_quiet_until text default null, p_whatsapp_opt_in boolean default null
+) returns jsonb
 language sql volatile security invoker
 set search_path = '' set timezone = 'UTC'
-return private.update_me(p_display_name, p_timezone);
-comment on function public.update_me(text, text) is
-  'Changes the caller''s name or time zone. Refuses: 401 not_signed_in, 403 not_allowed, 429 too_many_requests.';
-grant execute on function private.update_me(text, text), public.update_me(text, text) to authenticated;
+return private.update_me(p_display_name, p_timezone, p_language, p_quiet_from, p_quiet_until, p_whatsapp_opt_in);
+comment on function public.update_me(text, text, text, text, text, boolean) is
+  'Changes the caller''s name, time zone, or how messages reach them; null keeps, '''' gives language or quiet hours back to the house. Refuses: 401 not_signed_in, 403 not_allowed, 422 invalid, 429 too_many_requests.';
+grant execute on function
+  private.update_me(text, text, text, text, text, boolean),
+  public.update_me(text, text, text, text, text, boolean) to authenticated;
 
 create function private.set_roles(p_profile_id uuid, p_roles public.app_role[]) returns void
 language plpgsql
@@ -356,14 +399,17 @@ end;
 $$;
 
 create function private.create_person(
-  p_email text, p_display_name text, p_timezone text, p_roles public.app_role[], p_phone text
+  p_email text, p_display_name text, p_timezone text, p_roles public.app_role[], p_phone text, p_language text,
+  p_whatsapp_opt_in boolean
 ) returns jsonb
 language plpgsql security definer
 set search_path = '' set timezone = 'UTC'
 as $$
 declare
   v_email text := lower(p_email);
+  v_language public.message_language := nullif(p_language, '');
   v_profile_id uuid;
+  v_violated text;
 begin
   perform private.require_admin();
   if v_email is null then
@@ -373,7 +419,8 @@ begin
   select profile_id into v_profile_id from public.accounts where email = v_email;
   if v_profile_id is null then
     insert into public.profiles (display_name, timezone) values (p_display_name, p_timezone) returning id into v_profile_id;
-    insert into public.accounts (profile_id, email, phone) values (v_profile_id, v_email, nullif(p_phone, ''));
+    insert into public.accounts (profile_id, email, phone, language, whatsapp_opt_in)
+    values (v_profile_id, v_email, nullif(p_phone, ''), v_language, coalesce(p_whatsapp_opt_in, false));
   else
     -- Whoever signed up unasked has no role yet and is taken in; anybody else is here already.
     perform private.lock_people(v_profile_id, v_profile_id);
@@ -382,34 +429,45 @@ begin
                              jsonb_build_object('person_id', v_profile_id));
     end if;
     update public.profiles set display_name = p_display_name, timezone = p_timezone where id = v_profile_id;
-    update public.accounts set phone = coalesce(nullif(p_phone, ''), phone) where profile_id = v_profile_id;
+    update public.accounts
+       set phone = coalesce(nullif(p_phone, ''), phone), language = coalesce(v_language, language),
+           whatsapp_opt_in = coalesce(p_whatsapp_opt_in, whatsapp_opt_in)
+     where profile_id = v_profile_id;
   end if;
   perform private.set_roles(v_profile_id, coalesce(p_roles, '{}'));
   perform private.record_audit('person_created', 'person', v_profile_id);
   return private.person_document(v_profile_id);
-exception when unique_violation then
-  perform private.refuse(409, 'already_exists', 'Somebody with that e-mail address was entered just now.');
+exception
+  when unique_violation then
+    perform private.refuse(409, 'already_exists', 'Somebody with that e-mail address was entered just now.');
+  when check_violation then
+    get stacked diagnostics v_violated = constraint_name;
+    perform private.refuse_violation(v_violated);
 end;
 $$;
 
 create function public.create_person(
-  p_email text, p_display_name text, p_timezone text, p_roles public.app_role[], p_phone text default null
+  p_email text, p_display_name text, p_timezone text, p_roles public.app_role[], p_phone text default null,
+  p_language text default null, p_whatsapp_opt_in boolean default false
 ) returns jsonb
 language sql volatile security invoker
 set search_path = '' set timezone = 'UTC'
-return private.create_person(p_email, p_display_name, p_timezone, p_roles, p_phone);
-comment on function public.create_person(text, text, text, public.app_role[], text) is
+return private.create_person(p_email, p_display_name, p_timezone, p_roles, p_phone, p_language, p_whatsapp_opt_in);
+comment on function public.create_person(text, text, text, public.app_role[], text, text, boolean) is
   'Admins enter a person, who becomes theirs to sign in as by confirming that e-mail address. Refuses: 401, 403 not_allowed, 409 already_exists, 422 invalid.';
 grant execute on function
-  private.create_person(text, text, text, public.app_role[], text),
-  public.create_person(text, text, text, public.app_role[], text) to authenticated;
+  private.create_person(text, text, text, public.app_role[], text, text, boolean),
+  public.create_person(text, text, text, public.app_role[], text, text, boolean) to authenticated;
 
 create function private.update_person(
-  p_person_id uuid, p_display_name text, p_timezone text, p_phone text, p_roles public.app_role[], p_is_active boolean
+  p_person_id uuid, p_display_name text, p_timezone text, p_phone text, p_roles public.app_role[], p_is_active boolean,
+  p_language text, p_whatsapp_opt_in boolean
 ) returns jsonb
 language plpgsql security definer
 set search_path = '' set timezone = 'UTC'
 as $$
+declare
+  v_violated text;
 begin
   perform private.require_admin();
   update public.profiles
@@ -420,6 +478,9 @@ begin
   end if;
   update public.accounts
      set phone = nullif(coalesce(p_phone, phone), ''),
+         -- A phone that goes takes the wish for WhatsApp along.
+         whatsapp_opt_in = coalesce(p_whatsapp_opt_in, whatsapp_opt_in and p_phone is distinct from ''),
+         language = nullif(coalesce(p_language, language::text), '')::public.message_language,
          deactivated_at = case
            when p_is_active then null
            when not p_is_active then coalesce(deactivated_at, private.now())
@@ -429,21 +490,26 @@ begin
     perform private.set_roles(p_person_id, p_roles);
   end if;
   return private.person_document(p_person_id);
+exception when check_violation then
+  get stacked diagnostics v_violated = constraint_name;
+  perform private.refuse_violation(v_violated);
 end;
 $$;
 
 create function public.update_person(
   p_person_id uuid, p_display_name text default null, p_timezone text default null, p_phone text default null,
-  p_roles public.app_role[] default null, p_is_active boolean default null
+  p_roles public.app_role[] default null, p_is_active boolean default null, p_language text default null,
+  p_whatsapp_opt_in boolean default null
 ) returns jsonb
 language sql volatile security invoker
 set search_path = '' set timezone = 'UTC'
-return private.update_person(p_person_id, p_display_name, p_timezone, p_phone, p_roles, p_is_active);
-comment on function public.update_person(uuid, text, text, text, public.app_role[], boolean) is
-  'Admins change a person, their roles, or whether they may act; null keeps, '''' clears the phone. Refuses: 401, 403 not_allowed, 404, 409 last_admin.';
+return private.update_person(
+  p_person_id, p_display_name, p_timezone, p_phone, p_roles, p_is_active, p_language, p_whatsapp_opt_in);
+comment on function public.update_person(uuid, text, text, text, public.app_role[], boolean, text, boolean) is
+  'Admins change a person, their roles, or whether they may act; null keeps, '''' clears phone or language. Refuses: 401, 403 not_allowed, 404, 409 last_admin, 422 invalid.';
 grant execute on function
-  private.update_person(uuid, text, text, text, public.app_role[], boolean),
-  public.update_person(uuid, text, text, text, public.app_role[], boolean) to authenticated;
+  private.update_person(uuid, text, text, text, public.app_role[], boolean, text, boolean),
+  public.update_person(uuid, text, text, text, public.app_role[], boolean, text, boolean) to authenticated;
 
 create function private.guardian_document(p_guardian public.guardians) returns jsonb
 language sql stable
@@ -451,10 +517,12 @@ set search_path = '' set timezone = 'UTC'
 return jsonb_build_object(
   'id', p_guardian.id, 'student_id', p_guardian.student_user_id, 'name', p_guardian.name,
   'phone', p_guardian.phone, 'email', p_guardian.email, 'timezone', p_guardian.timezone,
-  'whatsapp_opt_in', p_guardian.whatsapp_opt_in, 'is_primary', p_guardian.is_primary);
+  'whatsapp_opt_in', p_guardian.whatsapp_opt_in, 'language', p_guardian.language,
+  'quiet_from', p_guardian.quiet_from, 'quiet_until', p_guardian.quiet_until, 'is_primary', p_guardian.is_primary);
 
 create function private.create_guardian(
-  p_student_id uuid, p_name text, p_timezone text, p_phone text, p_email text, p_whatsapp_opt_in boolean, p_is_primary boolean
+  p_student_id uuid, p_name text, p_timezone text, p_phone text, p_email text, p_whatsapp_opt_in boolean, p_is_primary boolean,
+  p_language text, p_quiet_from text, p_quiet_until text
 ) returns jsonb
 language plpgsql security definer
 set search_path = '' set timezone = 'UTC'
@@ -472,9 +540,10 @@ begin
   if v_is_primary then
     update public.guardians set is_primary = false where student_user_id = p_student_id and is_primary;
   end if;
-  insert into public.guardians (student_user_id, name, phone, email, timezone, whatsapp_opt_in, is_primary)
-  values (p_student_id, p_name, nullif(p_phone, ''), nullif(lower(p_email), ''), p_timezone,
-          coalesce(p_whatsapp_opt_in, false), v_is_primary)
+  insert into public.guardians (
+    student_user_id, name, phone, email, timezone, whatsapp_opt_in, language, quiet_from, quiet_until, is_primary)
+  values (p_student_id, p_name, nullif(p_phone, ''), nullif(lower(p_email), ''), p_timezone, coalesce(p_whatsapp_opt_in, false),
+          nullif(p_language, '')::public.message_language, nullif(p_quiet_from, ''), nullif(p_quiet_until, ''), v_is_primary)
   returning * into v_guardian;
   return private.guardian_document(v_guardian);
 exception when check_violation then
@@ -485,19 +554,22 @@ $$;
 
 create function public.create_guardian(
   p_student_id uuid, p_name text, p_timezone text, p_phone text default null, p_email text default null,
-  p_whatsapp_opt_in boolean default false, p_is_primary boolean default null
+  p_whatsapp_opt_in boolean default false, p_is_primary boolean default null, p_language text default null,
+  p_quiet_from text default null, p_quiet_until text default null
 ) returns jsonb
 language sql volatile security invoker
 set search_path = '' set timezone = 'UTC'
-return private.create_guardian(p_student_id, p_name, p_timezone, p_phone, p_email, p_whatsapp_opt_in, p_is_primary);
-comment on function public.create_guardian(uuid, text, text, text, text, boolean, boolean) is
+return private.create_guardian(
+  p_student_id, p_name, p_timezone, p_phone, p_email, p_whatsapp_opt_in, p_is_primary, p_language, p_quiet_from, p_quiet_until);
+comment on function public.create_guardian(uuid, text, text, text, text, boolean, boolean, text, text, text) is
   'Admins enter a contact of a student; the first is primary unless said otherwise. Refuses: 401, 403 not_allowed, 422 invalid.';
 grant execute on function
-  private.create_guardian(uuid, text, text, text, text, boolean, boolean),
-  public.create_guardian(uuid, text, text, text, text, boolean, boolean) to authenticated;
+  private.create_guardian(uuid, text, text, text, text, boolean, boolean, text, text, text),
+  public.create_guardian(uuid, text, text, text, text, boolean, boolean, text, text, text) to authenticated;
 
 create function private.update_guardian(
-  p_guardian_id uuid, p_name text, p_timezone text, p_phone text, p_email text, p_whatsapp_opt_in boolean, p_is_primary boolean
+  p_guardian_id uuid, p_name text, p_timezone text, p_phone text, p_email text, p_whatsapp_opt_in boolean, p_is_primary boolean,
+  p_language text, p_quiet_from text, p_quiet_until text
 ) returns jsonb
 language plpgsql security definer
 set search_path = '' set timezone = 'UTC'
@@ -522,6 +594,9 @@ begin
          phone = nullif(coalesce(p_phone, phone), ''),
          email = nullif(lower(coalesce(p_email, email)), ''),
          whatsapp_opt_in = coalesce(p_whatsapp_opt_in, whatsapp_opt_in),
+         language = nullif(coalesce(p_language, language::text), '')::public.message_language,
+         quiet_from = nullif(coalesce(p_quiet_from, quiet_from), ''),
+         quiet_until = nullif(coalesce(p_quiet_until, quiet_until), ''),
          is_primary = coalesce(p_is_primary, is_primary)
    where id = p_guardian_id
   returning * into v_guardian;
@@ -534,13 +609,15 @@ $$;
 
 create function public.update_guardian(
   p_guardian_id uuid, p_name text default null, p_timezone text default null, p_phone text default null,
-  p_email text default null, p_whatsapp_opt_in boolean default null, p_is_primary boolean default null
+  p_email text default null, p_whatsapp_opt_in boolean default null, p_is_primary boolean default null,
+  p_language text default null, p_quiet_from text default null, p_quiet_until text default null
 ) returns jsonb
 language sql volatile security invoker
 set search_path = '' set timezone = 'UTC'
-return private.update_guardian(p_guardian_id, p_name, p_timezone, p_phone, p_email, p_whatsapp_opt_in, p_is_primary);
-comment on function public.update_guardian(uuid, text, text, text, text, boolean, boolean) is
-  'Admins change a contact; null keeps, '''' clears phone or e-mail. Refuses: 401, 403 not_allowed, 404.';
+return private.update_guardian(
+  p_guardian_id, p_name, p_timezone, p_phone, p_email, p_whatsapp_opt_in, p_is_primary, p_language, p_quiet_from, p_quiet_until);
+comment on function public.update_guardian(uuid, text, text, text, text, boolean, boolean, text, text, text) is
+  'Admins change a contact; null keeps, '''' clears phone, e-mail, language or quiet hours. Refuses: 401, 403 not_allowed, 404, 422 invalid.';
 grant execute on function
-  private.update_guardian(uuid, text, text, text, text, boolean, boolean),
-  public.update_guardian(uuid, text, text, text, text, boolean, boolean) to authenticated;
+  private.update_guardian(uuid, text, text, text, text, boolean, boolean, text, text, text),
+  public.update_guardian(uuid, text, text, text, text, boolean, boolean, text, text, text) to authenticated;

@@ -233,6 +233,15 @@ union all
 select origin, 'in_progress', 'done', 'clock', false, 'end'
   from unnest(enum_range(null::public.session_origin)) as origin;
 
+-- A guardian who was asked, and the clock when the guardian kept silent.
+insert into private.session_transitions (origin, from_status, to_status, actor_role, closes)
+select step.origin::public.session_origin, step.from_status::public.session_status_enum, 'cancelled',
+       actor::public.actor_role, step.closes
+  from unnest(array['guardian', 'clock']) as actor,
+       (values ('match',   'scheduled',   'start'),
+               ('match',   'rescheduled', null),
+               ('booking', 'scheduled',   'start')) as step (origin, from_status, closes);
+
 -- Admins: the ordinary steps freely, …
 insert into private.session_transitions (origin, from_status, to_status, actor_role, is_delayed, needs_reason) values
   ('match',   'scheduled',   'in_progress',     'admin', null, false),
@@ -358,7 +367,7 @@ comment on column public.sessions.status_reason is 'Why the status last changed,
 comment on column public.sessions.status_set_by is 'In which capacity the present status was set.';
 comment on column public.sessions.status_changed_at is 'When the present status was set.';
 comment on column public.sessions.status_effective_at is
-  'From when the present status holds: what the clock sets holds from the start or the end of the session, however late it came by.';
+  'From when the present status holds: what the clock begins or completes holds from the start or the end of the session, however late it came by.';
 comment on column public.sessions.is_delayed is 'The clock moved it to in_progress, or it was reopened after its end; a person must complete it.';
 comment on column public.sessions.meet_link is 'Of a booking: the listing''s Meet link when it was accepted. Sessions of a match use the match''s.';
 comment on column public.sessions.tutor_notes is 'The tutor''s notes on the lesson; shared with the student.';
@@ -445,7 +454,7 @@ begin
     new.status_set_by := new.updated_by_role;
     new.status_changed_at := new.updated_at;
     new.status_effective_at := case
-      when new.updated_by_role <> 'clock' then new.updated_at
+      when new.updated_by_role <> 'clock' or new.status = 'cancelled' then new.updated_at
       when new.status = 'in_progress' then new.scheduled_start_utc
       else new.scheduled_end_utc end;
     if new.status = 'scheduled' then

@@ -315,7 +315,7 @@ comment on function public.complete_session(uuid, text, integer) is
 grant execute on function private.complete_session(uuid, text, integer), public.complete_session(uuid, text, integer) to authenticated;
 
 create function private.mark_missed(
-  p_session_id uuid, p_by public.app_role, p_notes text, p_reason text, p_expected_version integer
+  p_session_id uuid, p_by public.app_role, p_notes text, p_reason text, p_expected_version integer, p_notify_guardian boolean
 ) returns jsonb
 language plpgsql security definer
 set search_path = '' set timezone = 'UTC'
@@ -324,26 +324,31 @@ declare
   v_caller_id uuid := private.require_caller();
   v_to public.session_status_enum := case p_by when 'student' then 'no_show_student' when 'tutor' then 'no_show_tutor' end;
   v_role public.actor_role := private.side_of(p_session_id, v_caller_id, coalesce(v_to, 'no_show_student'));
+  v_answer jsonb;
 begin
   if v_to is null then
     perform private.refuse(422, 'invalid', 'Say who was not there: student or tutor.', jsonb_build_object('field', 'by'));
   end if;
-  return private.take_step(p_session_id, v_to, v_caller_id, v_role, p_notes, p_reason, p_expected_version);
+  v_answer := private.take_step(p_session_id, v_to, v_caller_id, v_role, p_notes, p_reason, p_expected_version);
+  if p_notify_guardian then
+    perform private.tell_guardian_of_no_show(p_session_id);
+  end if;
+  return v_answer;
 end;
 $$;
 
 create function public.mark_missed(
   p_session_id uuid, p_by public.app_role, p_notes text default null, p_reason text default null,
-  p_expected_version integer default null
+  p_expected_version integer default null, p_notify_guardian boolean default false
 ) returns jsonb
 language sql volatile security invoker
 set search_path = '' set timezone = 'UTC'
-return private.mark_missed(p_session_id, p_by, p_notes, p_reason, p_expected_version);
-comment on function public.mark_missed(uuid, public.app_role, text, text, integer) is
-  'Its tutor or an admin says that the student or the tutor was not there; only from the start on. Refuses as tutor_update_session.';
+return private.mark_missed(p_session_id, p_by, p_notes, p_reason, p_expected_version, p_notify_guardian);
+comment on function public.mark_missed(uuid, public.app_role, text, text, integer, boolean) is
+  'Its tutor or an admin says that the student or the tutor was not there; only from the start on. p_notify_guardian has the primary guardian told of the student''s absence. Refuses as tutor_update_session.';
 grant execute on function
-  private.mark_missed(uuid, public.app_role, text, text, integer),
-  public.mark_missed(uuid, public.app_role, text, text, integer) to authenticated;
+  private.mark_missed(uuid, public.app_role, text, text, integer, boolean),
+  public.mark_missed(uuid, public.app_role, text, text, integer, boolean) to authenticated;
 
 create table public.disputes (
   session_id uuid primary key references public.sessions (id),

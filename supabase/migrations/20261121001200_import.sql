@@ -34,7 +34,7 @@ begin
   if exists (select from public.accounts join public.user_roles using (profile_id) where email = lower(v_person.email)) then
     return false;
   end if;
-  perform private.create_person(v_person.email, v_person.display_name, v_person.timezone, v_person.roles, v_person.phone);
+  perform private.create_person(v_person.email, v_person.display_name, v_person.timezone, v_person.roles, v_person.phone, null, null);
   return true;
 end;
 $$;

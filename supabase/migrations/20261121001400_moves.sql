@@ -118,14 +118,14 @@ create table public.reschedule_requests (
   constraint reschedule_requests_are_decided_once check ((status = 'pending') = (decided_at is null)),
   constraint reschedule_requests_accept_a_time check ((status = 'accepted') = (accepted_start_utc is not null))
 );
-comment on table public.reschedule_requests is 'Wishes of tutors and students for another time; an admin decides.';
+comment on table public.reschedule_requests is 'Wishes of tutors, students and their guardians for another time; an admin decides.';
 comment on column public.reschedule_requests.proposed_starts_utc is 'Up to three starts that would suit; none: any time.';
-comment on column public.reschedule_requests.requested_by_role is 'On which side of the session they are.';
+comment on column public.reschedule_requests.requested_by_role is 'On which side of the session they are; guardian: the student''s guardian asked in their name.';
 comment on column public.reschedule_requests.accepted_start_utc is 'The time it was moved to, once accepted.';
 comment on column public.reschedule_requests.decided_at is 'When it was decided, or lapsed; empty while it is pending.';
 comment on column public.reschedule_requests.decided_by_user_id is 'Who decided; empty when it lapsed.';
 comment on column public.reschedule_requests.decision_reason is 'What the admin says about it.';
-create unique index reschedule_requests_one_pending on public.reschedule_requests (session_id, requested_by_user_id)
+create unique index reschedule_requests_one_pending on public.reschedule_requests (session_id, requested_by_user_id, requested_by_role)
   where status = 'pending';
 create index reschedule_requests_session on public.reschedule_requests (session_id);
 create index reschedule_requests_requested_by on public.reschedule_requests (requested_by_user_id, created_at, id);
@@ -156,7 +156,7 @@ $$;
 comment on function private.record_wish() is
   'Row trigger: one event for every turn of a wish about a session, whose row the writer has locked. Argument: the wish''s word.';
 insert into private.event_types (name, description) values
-  ('reschedule.requested', 'A tutor or student asks for another time.'),
+  ('reschedule.requested', 'A tutor, a student or a guardian asks for another time.'),
   ('reschedule.accepted', 'An admin has moved the session to a proposed time.'),
   ('reschedule.rejected', 'An admin leaves the session at its time.'),
   ('reschedule.withdrawn', 'Who asked for another time has taken the wish back.'),
@@ -238,7 +238,8 @@ declare
 begin
   select * into v_session from public.sessions where id = p_session_id for update;
   select * into v_pending from public.reschedule_requests
-   where session_id = p_session_id and requested_by_user_id = v_caller_id and status = 'pending' for update;
+   where session_id = p_session_id and requested_by_user_id = v_caller_id and requested_by_role = v_role
+     and status = 'pending' for update;
   if v_pending.proposed_starts_utc = v_proposed and v_pending.reason = btrim(p_reason) then
     return private.reschedule_request_answer(v_pending.id, v_caller_id, false);
   end if;

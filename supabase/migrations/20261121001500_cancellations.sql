@@ -3,11 +3,12 @@
 -- An admin cancels at once, with a reason (`cancel_session`): the time is free again and no credit is taken.
 -- Its tutor or student asks (`request_cancellation`; one open request for a session). Then
 --
---   pending → approved (an admin), rejected (an admin), withdrawn (who asked)
+--   pending → approved, rejected (an admin, or the student's guardian), withdrawn (who asked)
 --           → lapsed, by a trigger, when the session is moved, parked, begun, resolved or cancelled otherwise.
 --
--- Approving is the admin's cancelling, with the request's reason. The states in which a guardian has answered, and
--- the clock that takes silence for consent, are left to the chapter that asks guardians.
+-- Approving is cancelling, with the request's reason. The request notes who is to be asked: the student's primary
+-- guardian, where they can be reached by WhatsApp. How they are asked, what else they may answer, and the clock that
+-- takes their silence for consent, are left to the chapter on consent; where nobody can be asked, an admin decides.
 
 create type public.cancellation_status as enum (
   'pending', 'approved', 'auto_approved', 'rejected', 'reschedule_requested', 'call_requested', 'withdrawn', 'lapsed');
@@ -24,8 +25,16 @@ create table public.cancellation_requests (
   decided_by_user_id uuid references public.profiles (id),
   decided_at timestamptz,
   decision_reason text,
+  asked_guardian_id uuid references public.guardians (id) on delete set null,
+  asked_at timestamptz,
+  expires_at timestamptz,
+  unasked_reason text,
+  answered_by_guardian_id uuid references public.guardians (id) on delete set null,
   created_at timestamptz not null default private.now(),
   updated_at timestamptz not null default private.now(),
+  constraint cancellation_requests_wait_for_an_answer check (
+    expires_at is null or (status = 'pending' and num_nonnulls(asked_guardian_id, asked_at) = 2)),
+  constraint cancellation_requests_unasked_is_a_word check (unasked_reason ~ '^[a-z_]{1,40}$'),
   constraint cancellation_requests_reason_is_bounded check (char_length(reason) between 1 and 1000),
   constraint cancellation_requests_decision_is_bounded check (char_length(decision_reason) <= 1000),
   constraint cancellation_requests_are_decided_once check ((status in ('pending', 'call_requested')) = (decided_at is null))
@@ -33,13 +42,21 @@ create table public.cancellation_requests (
 comment on table public.cancellation_requests is 'Wishes of tutors and students to cancel a session.';
 comment on column public.cancellation_requests.requested_by_role is 'On which side of the session they are.';
 comment on column public.cancellation_requests.decided_at is 'When it was decided, or lapsed; empty while it is open.';
-comment on column public.cancellation_requests.decided_by_user_id is 'Who decided; empty when it lapsed.';
+comment on column public.cancellation_requests.decided_by_user_id is 'Who decided; empty when a guardian did, or the clock, or when it lapsed.';
+comment on column public.cancellation_requests.asked_guardian_id is 'The guardian who is asked; empty when there is none whom WhatsApp reaches.';
+comment on column public.cancellation_requests.asked_at is 'When a provider took the question; empty until then, and again when it turns out not to have arrived.';
+comment on column public.cancellation_requests.expires_at is 'When silence becomes consent; empty while no time runs.';
+comment on column public.cancellation_requests.unasked_reason is 'Why the guardian could not be asked, in one word; an admin decides.';
+comment on column public.cancellation_requests.answered_by_guardian_id is 'The guardian who answered, whatever the answer.';
 comment on column public.cancellation_requests.decision_reason is 'What the admin says about it.';
 create unique index cancellation_requests_one_open on public.cancellation_requests (session_id)
   where status in ('pending', 'call_requested');
 create index cancellation_requests_session on public.cancellation_requests (session_id);
 create index cancellation_requests_requested_by on public.cancellation_requests (requested_by_user_id, created_at, id);
 create index cancellation_requests_decided_by on public.cancellation_requests (decided_by_user_id) where decided_by_user_id is not null;
+create index cancellation_requests_asked_guardian on public.cancellation_requests (asked_guardian_id) where asked_guardian_id is not null;
+create index cancellation_requests_answered_by on public.cancellation_requests (answered_by_guardian_id) where answered_by_guardian_id is not null;
+create index cancellation_requests_due on public.cancellation_requests (expires_at, id) where expires_at is not null;
 create index cancellation_requests_age on public.cancellation_requests (created_at, id);
 create trigger cancellation_requests_touch before update on public.cancellation_requests
   for each row execute function private.touch();
@@ -49,15 +66,47 @@ create trigger cancellation_requests_stay before delete or truncate on public.ca
   for each statement execute function private.refuse_change('Requests stay: reject them, or let who asked withdraw them.');
 insert into private.event_types (name, description) values
   ('cancellation.requested', 'A tutor or student asks to cancel the session.'),
-  ('cancellation.approved', 'An admin has cancelled the session as was asked.'),
-  ('cancellation.auto_approved', 'Nobody answered in time, and the session is cancelled.'),
-  ('cancellation.rejected', 'An admin keeps the session.'),
-  ('cancellation.reschedule_requested', 'Whoever was asked would rather have another time.'),
-  ('cancellation.call_requested', 'Whoever was asked would like a call; an admin decides.'),
+  ('cancellation.unasked', 'No guardian can be asked; an admin decides.'),
+  ('cancellation.approved', 'An admin or the guardian has cancelled the session as was asked.'),
+  ('cancellation.auto_approved', 'The guardian did not answer in time, and the session is cancelled.'),
+  ('cancellation.rejected', 'An admin or the guardian keeps the session.'),
+  ('cancellation.reschedule_requested', 'The guardian would rather have another time.'),
+  ('cancellation.call_requested', 'The guardian would like a call; an admin decides.'),
   ('cancellation.withdrawn', 'Who asked to cancel has taken the wish back.'),
   ('cancellation.lapsed', 'The session changed before anybody decided about cancelling.');
 create trigger cancellation_requests_record after insert or update on public.cancellation_requests
   for each row execute function private.record_wish('cancellation');
+
+create function private.record_unasked() returns trigger
+language plpgsql security definer
+set search_path = '' set timezone = 'UTC'
+as $$
+begin
+  perform private.record_event('cancellation.unasked', 'session', new.session_id,
+    jsonb_build_object('request_id', new.id, 'session_id', new.session_id, 'why', new.unasked_reason), private.now());
+  return null;
+end;
+$$;
+create trigger cancellation_requests_record_born_unasked after insert on public.cancellation_requests
+  for each row when (new.unasked_reason is not null) execute function private.record_unasked();
+create trigger cancellation_requests_record_unasked after update on public.cancellation_requests
+  for each row when (new.unasked_reason is not null and new.unasked_reason is distinct from old.unasked_reason)
+  execute function private.record_unasked();
+
+create function private.stop_waiting() returns trigger
+language plpgsql
+set search_path = '' set timezone = 'UTC'
+as $$
+begin
+  if new.status <> 'pending' or new.asked_guardian_id is null then
+    new.expires_at := null;
+  end if;
+  return new;
+end;
+$$;
+comment on function private.stop_waiting() is 'No time runs for a request that is decided, or that has nobody to answer it.';
+create trigger cancellation_requests_stop_waiting before update on public.cancellation_requests
+  for each row execute function private.stop_waiting();
 
 create function private.lapse_cancellation_requests() returns trigger
 language plpgsql security definer
@@ -102,6 +151,22 @@ comment on function public.cancel_session(uuid, text, integer) is
   'Admins cancel a session at once; its time is free again, and a credit that was taken goes back. Refuses: 401, 403 not_allowed, 404, 409 illegal_transition, stale_version, 422 reason_required.';
 grant execute on function private.cancel_session(uuid, text, integer), public.cancel_session(uuid, text, integer) to authenticated;
 
+create function private.cancellation_history(p_request_id uuid) returns jsonb
+language sql stable
+set search_path = '' set timezone = 'UTC'
+as $$
+  select coalesce(jsonb_agg(jsonb_build_object('step', told.step, 'by_role', a.actor_role, 'at', a.created_at) order by a.id), '[]')
+    from public.audit_logs a
+   cross join lateral (select case
+     when a.action = 'cancellation_request_created' then 'requested'
+     when a.details ? 'status' then a.details -> 'status' ->> 'to'
+     when a.details -> 'unasked_reason' ->> 'to' is not null then 'guardian_not_asked'
+     when a.details -> 'asked_at' ->> 'to' is not null then 'guardian_asked' end) as told (step)
+   where a.entity_type = 'cancellation_request' and a.entity_id = p_request_id and told.step is not null
+$$;
+comment on function private.cancellation_history(uuid) is
+  'What became of a wish, step by step, from the audit: what, in which capacity, when; names nobody.';
+
 create function private.cancellation_request_document(p_request public.cancellation_requests, p_caller_id uuid) returns jsonb
 language sql stable
 set search_path = '' set timezone = 'UTC'
@@ -109,7 +174,11 @@ as $$
   select jsonb_build_object(
            'id', p_request.id, 'status', p_request.status, 'reason', p_request.reason,
            'requested_by', private.person_card(asker), 'requested_by_role', p_request.requested_by_role,
+           'asks_guardian', p_request.asked_guardian_id is not null, 'asked_at', p_request.asked_at,
+           'expires_at', p_request.expires_at, 'unasked_reason', p_request.unasked_reason,
+           'answered_by_guardian', p_request.answered_by_guardian_id is not null,
            'decided_at', p_request.decided_at, 'decision_reason', p_request.decision_reason,
+           'history', private.cancellation_history(p_request.id),
            'session', private.session_documents(array[p_request.session_id], p_caller_id) -> 0,
            'created_at', p_request.created_at)
     from public.profiles asker where asker.id = p_request.requested_by_user_id
@@ -143,6 +212,15 @@ $$;
 comment on function private.cancellation_wish_refusal(public.sessions, uuid, public.actor_role) is
   'Why somebody may not ask to cancel a session now, or null; whoever has asked is told that it is so already. 409 already_requested, illegal_transition, too_late.';
 
+create function private.guardian_to_ask(p_student_id uuid) returns uuid
+language sql stable
+set search_path = '' set timezone = 'UTC'
+as $$
+  select id from public.guardians
+   where student_user_id = p_student_id and is_primary and whatsapp_opt_in and phone is not null
+$$;
+comment on function private.guardian_to_ask(uuid) is 'The primary guardian of a student, where WhatsApp reaches them.';
+
 create function private.request_cancellation(p_session_id uuid, p_reason text) returns jsonb
 language plpgsql security definer
 set search_path = '' set timezone = 'UTC'
@@ -152,6 +230,7 @@ declare
   v_role public.actor_role := private.side_of(p_session_id, v_caller_id, 'cancelled', p_is_wish => true);
   v_session public.sessions;
   v_refusal jsonb;
+  v_guardian_id uuid;
   v_request_id uuid;
 begin
   select * into v_session from public.sessions where id = p_session_id for update;
@@ -166,8 +245,11 @@ begin
     perform private.refuse(422, 'reason_required', 'Say why.', '{"field": "reason"}');
   end if;
   perform private.limit_calls('request_cancellation', 20, interval '1 hour');
-  insert into public.cancellation_requests (session_id, reason, requested_by_user_id, requested_by_role)
-  values (p_session_id, btrim(p_reason), v_caller_id, v_role)
+  v_guardian_id := private.guardian_to_ask(v_session.student_user_id);
+  insert into public.cancellation_requests (
+    session_id, reason, requested_by_user_id, requested_by_role, asked_guardian_id, unasked_reason)
+  values (p_session_id, btrim(p_reason), v_caller_id, v_role, v_guardian_id,
+          case when v_guardian_id is null then 'no_guardian' end)
   returning id into v_request_id;
   return private.cancellation_request_answer(v_request_id, v_caller_id, true);
 exception when check_violation then
@@ -180,7 +262,7 @@ language sql volatile security invoker
 set search_path = '' set timezone = 'UTC'
 return private.request_cancellation(p_session_id, p_reason);
 comment on function public.request_cancellation(uuid, text) is
-  'Its tutor or student asks to cancel a session that has not begun; an admin decides. Refuses: 401, 403 not_allowed, 404, 409 already_requested, illegal_transition, too_late, 422 reason_required, invalid, 429 too_many_requests.';
+  'Its tutor or student asks to cancel a session that has not begun; the student''s guardian decides, or an admin. Refuses: 401, 403 not_allowed, 404, 409 already_requested, illegal_transition, too_late, 422 reason_required, invalid, 429 too_many_requests.';
 grant execute on function private.request_cancellation(uuid, text), public.request_cancellation(uuid, text) to authenticated;
 
 create function private.list_cancellation_requests(
@@ -265,7 +347,8 @@ begin
     perform private.refuse(404, 'not_found', 'There is no such request.');
   end if;
   perform from public.sessions where id = v_request.session_id for update;
-  select * into v_request from public.cancellation_requests where id = p_request_id for update;
+  -- Weaker than for update: whoever writes a token or a message about the request need not wait.
+  select * into v_request from public.cancellation_requests where id = p_request_id for no key update;
   return v_request;
 end;
 $$;

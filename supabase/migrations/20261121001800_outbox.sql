@@ -520,6 +520,8 @@ begin
   get diagnostics v_count = row_count;
   v_counts := v_counts || jsonb_build_object('events', v_count);
 
+  v_counts := v_counts || private.forget_messages(v_kept_since, p_limit);
+
   with old as materialized (
     select caller_id, idempotency_key from private.answers
      where created_at < v_day_ago limit p_limit for update skip locked)
@@ -541,6 +543,21 @@ begin
   delete from private.refreshes r using old where r.profile_id = old.profile_id;
   get diagnostics v_count = row_count;
   v_counts := v_counts || jsonb_build_object('refreshes', v_count);
+
+  with old as materialized (
+    select token_hash from private.consent_tokens
+     where created_at < private.consent_tokens_good_since() limit p_limit for update skip locked)
+  delete from private.consent_tokens t using old where t.token_hash = old.token_hash;
+  get diagnostics v_count = row_count;
+  v_counts := v_counts || jsonb_build_object('consent_tokens', v_count);
+
+  with old as materialized (
+    select provider, provider_event_id from private.provider_events
+     where seen_at < private.now() - interval '30 days' limit p_limit for update skip locked)
+  delete from private.provider_events e using old
+   where (e.provider, e.provider_event_id) = (old.provider, old.provider_event_id);
+  get diagnostics v_count = row_count;
+  v_counts := v_counts || jsonb_build_object('provider_events', v_count);
 
   return v_counts || jsonb_build_object('more', (v_counts ->> 'more')::boolean or exists (
     select from jsonb_each_text(v_counts - 'more') as c where c.value::integer >= p_limit));

@@ -100,11 +100,17 @@ ADMIN_WITHOUT_A_REASON_AFTER_THE_CLOCK = {
 }
 
 CLOCK = {
-    # origin, from, to, only when is_delayed is …, from when on
-    ("match", "scheduled", "in_progress", None, "start"),
-    ("match", "in_progress", "done", False, "end"),
-    ("booking", "scheduled", "in_progress", None, "start"),
-    ("booking", "in_progress", "done", False, "end"),
+    # origin, from, to, only when is_delayed is …, from when on, until when
+    ("match", "scheduled", "in_progress", None, "start", None),
+    ("match", "in_progress", "done", False, "end", None),
+    ("booking", "scheduled", "in_progress", None, "start", None),
+    ("booking", "in_progress", "done", False, "end", None),
+}
+CONSENT = {
+    # origin, from, to, only when is_delayed is …, from when on, until when; a guardian's, and the clock's after silence
+    ("match", "scheduled", "cancelled", None, None, "start"),
+    ("match", "rescheduled", "cancelled", None, None, None),
+    ("booking", "scheduled", "cancelled", None, None, "start"),
 }
 STUDENT = {
     # origin, from, to, only when is_delayed is …, from when on, until when
@@ -293,12 +299,17 @@ def test_a_bookings_session_is_never_parked_whoever_writes_it(db: Database) -> N
         booked(db, BILAL, LENA, status="rescheduled")
 
 
-def test_the_clock_may_take_these_steps_and_no_others(db: Database) -> None:
+@pytest.mark.parametrize(("role", "steps"), [("clock", CLOCK | CONSENT), ("guardian", CONSENT)])
+def test_the_clock_and_guardians_may_take_these_steps_and_no_others(
+    db: Database, role: str, steps: set[tuple[object, ...]]
+) -> None:
     rows = db.rows(
-        """select origin::text, from_status::text, to_status::text, is_delayed, opens, closes, set_by, needs_reason
-             from private.session_transitions where actor_role = 'clock'"""
+        """select origin::text, from_status::text, to_status::text, is_delayed, opens, closes, set_by, needs_reason,
+                  at_new_time, is_wish, policy
+             from private.session_transitions where actor_role = %s""",
+        role,
     )
-    assert sorted(rows, key=str) == sorted(((*step, None, None, False) for step in CLOCK), key=str)
+    assert sorted(rows, key=str) == sorted(((*step, None, False, False, False, None) for step in steps), key=str)
 
 
 def test_a_student_may_take_these_steps_and_no_others(db: Database) -> None:
@@ -352,9 +363,9 @@ def test_no_policy_but_the_one_about_moves_is_in_a_step(db: Database) -> None:
     ]
 
 
-def test_only_tutors_students_admins_and_the_clock_take_steps(db: Database) -> None:
+def test_only_tutors_students_guardians_admins_and_the_clock_take_steps(db: Database) -> None:
     roles = db.rows("select distinct actor_role::text from private.session_transitions order by 1")
-    assert roles == [("admin",), ("clock",), ("student",), ("tutor",)]
+    assert roles == [("admin",), ("clock",), ("guardian",), ("student",), ("tutor",)]
 
 
 # --- to the second ------------------------------------------------------------------------------------

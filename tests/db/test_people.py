@@ -52,6 +52,10 @@ def test_a_sign_up_gives_a_profile_without_a_role(db: Database) -> None:
         "timezone": "Asia/Tokyo",
         "email": "curious@example.org",
         "phone": None,
+        "whatsapp_opt_in": False,
+        "language": None,
+        "quiet_from": None,
+        "quiet_until": None,
         "roles": [],
         "is_active": True,
         "has_account": True,
@@ -145,6 +149,10 @@ def test_an_entered_person_waits_for_their_sign_in(db: Database) -> None:
         "timezone": "Asia/Karachi",
         "email": "noor@example.org",
         "phone": "+923001234567",
+        "whatsapp_opt_in": False,
+        "language": None,
+        "quiet_from": None,
+        "quiet_until": None,
         "roles": ["tutor", "student"],
         "is_active": True,
         "has_account": False,
@@ -213,8 +221,9 @@ def test_entering_a_person_is_audited_without_their_address(db: Database) -> Non
 )
 def test_a_person_that_cannot_be_is_refused(db: Database, options: dict[str, Any]) -> None:
     before = db.value("select count(*) from public.profiles")
-    with pytest.raises((psycopg.errors.CheckViolation, psycopg.errors.NotNullViolation)):
+    with pytest.raises((Refused, psycopg.errors.NotNullViolation)) as refused:
         enter(db, **options)
+    assert getattr(refused.value, "code", "invalid") == "invalid"
     assert db.value("select count(*) from public.profiles") == before
 
 
@@ -376,7 +385,7 @@ def test_what_is_left_out_stays_and_empty_clears_the_phone(db: Database) -> None
     assert before == me(db, LENA)
     assert (before["phone"], before["roles"]) == ("+12025550102", ["student"])
     after = db.call(NADIA, "update_person", p_person_id=LENA.id, p_phone="", p_roles=["student", "tutor"])
-    assert after == before | {"phone": None, "roles": ["tutor", "student"]}
+    assert after == before | {"phone": None, "whatsapp_opt_in": False, "roles": ["tutor", "student"]}
     assert db.call(NADIA, "update_person", p_person_id=LENA.id, p_display_name="Lena") == after | {
         "display_name": "Lena"
     }
@@ -393,8 +402,54 @@ def test_people_change_their_own_name_and_time_zone_and_nothing_else(db: Databas
     assert changed == before | {"timezone": "Europe/Lisbon"}
     assert db.call(LENA, "update_me", p_display_name="Lena O.") == changed | {"display_name": "Lena O."}
     for arguments in ({"p_display_name": ""}, {"p_timezone": ""}, {"p_timezone": "est"}):
-        with pytest.raises(psycopg.errors.CheckViolation):
+        with pytest.raises(Refused, match="422 invalid"):
             db.call(LENA, "update_me", **arguments)
+
+
+def test_people_say_how_messages_reach_them_and_empty_gives_it_back_to_the_house(db: Database) -> None:
+    ways = {"language": "de", "quiet_from": "22:00", "quiet_until": "06:30", "whatsapp_opt_in": False}
+    changed = db.call(LENA, "update_me", **{f"p_{name}": value for name, value in ways.items()})
+    assert changed == me(db, LENA)
+    assert {name: changed[name] for name in ways} == ways
+    assert db.call(LENA, "update_me") == changed, "what is left out stays"
+    given_back = db.call(LENA, "update_me", p_language="", p_quiet_from="", p_quiet_until="", p_whatsapp_opt_in=True)
+    assert given_back == changed | {
+        "language": None,
+        "quiet_from": None,
+        "quiet_until": None,
+        "whatsapp_opt_in": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("hours", "sentence"),
+    [
+        ({"p_quiet_from": "22:00"}, "quiet_from and quiet_until are times such as 21:00, both or neither."),
+        ({"p_quiet_until": "06:00"}, "quiet_from and quiet_until are times such as 21:00, both or neither."),
+        (
+            {"p_quiet_from": "25:00", "p_quiet_until": "06:00"},
+            "quiet_from and quiet_until are times such as 21:00, both or neither.",
+        ),
+    ],
+)
+def test_quiet_hours_are_two_times_or_none(db: Database, hours: dict[str, str], sentence: str) -> None:
+    with pytest.raises(Refused, match="422 invalid") as refused:
+        db.call(LENA, "update_me", **hours)
+    assert refused.value.detail == sentence
+    guardian = add_guardian(db)
+    with pytest.raises(Refused, match="422 invalid") as refused:
+        db.call(NADIA, "update_guardian", p_guardian_id=guardian["id"], **hours)
+    assert refused.value.detail == sentence
+
+
+def test_whatsapp_needs_a_phone(db: Database) -> None:
+    with pytest.raises(Refused, match=r"422 invalid: WhatsApp needs a phone\."):
+        enter(db, p_whatsapp_opt_in=True)
+    person = enter(db, p_phone="+923001234567", p_whatsapp_opt_in=True, p_language="es")
+    assert (person["whatsapp_opt_in"], person["language"]) == (True, "es")
+    with pytest.raises(Refused, match=r"422 invalid: WhatsApp needs a phone\."):
+        db.call(NADIA, "update_person", p_person_id=person["id"], p_phone="", p_whatsapp_opt_in=True)
+    assert db.call(NADIA, "update_person", p_person_id=person["id"], p_language="")["language"] is None
 
 
 def test_people_who_share_a_match_see_a_name_and_a_zone_and_no_more(db: Database) -> None:
@@ -421,7 +476,8 @@ def primaries(db: Database, student: Person) -> list[str]:
 
 
 def test_a_guardian_is_shown_whole(db: Database) -> None:
-    guardian = add_guardian(db, p_email="May@Example.org", p_whatsapp_opt_in=True)
+    wishes = {"p_language": "de", "p_quiet_from": "20:00", "p_quiet_until": "08:00"}
+    guardian = add_guardian(db, OLIVER, p_email="May@Example.org", p_whatsapp_opt_in=True, **wishes)
     assert guardian.pop("id")
     assert guardian == {
         "student_id": str(OLIVER.id),
@@ -430,6 +486,9 @@ def test_a_guardian_is_shown_whole(db: Database) -> None:
         "email": "may@example.org",
         "timezone": "Europe/London",
         "whatsapp_opt_in": True,
+        "language": "de",
+        "quiet_from": "20:00",
+        "quiet_until": "08:00",
         "is_primary": False,
     }
 

@@ -216,7 +216,17 @@ async def test_the_log_line_of_a_dispatch_shows_neither_address_nor_secret(
 
 
 def forgot(**counts: Any) -> Mapping[str, Any]:
-    names = ("repaired", "failed", "deliveries", "events", "answers", "call_counts", "refreshes")
+    names = (
+        "repaired",
+        "failed",
+        "deliveries",
+        "events",
+        "answers",
+        "call_counts",
+        "refreshes",
+        "consent_tokens",
+        "provider_events",
+    )
     return dict.fromkeys(names, 0) | {"more": False} | counts
 
 

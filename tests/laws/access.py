@@ -22,7 +22,7 @@ from psycopg import sql
 
 from tests.database import Database, Refused
 from tests.house import ENGLISH, EXAM_CLINIC, IELTS, LENA, MATHEMATICS, OPEN_REQUEST_ID, Person
-from tests.laws.lived_in import FEEDS, LINKS, PEOPLE, STRANGER, names
+from tests.laws.lived_in import FEEDS, LINKS, PEOPLE, QUESTIONS, STRANGER, names
 
 Caller: TypeAlias = Person | str
 
@@ -246,6 +246,18 @@ reject_cancellation                x    401  403  403  403  403  403  403  403  
 reject_cancellation (old)          x    401  403  403  403  403  403  403  403  403  403  409  x
 withdraw_cancellation              x    401  403  404  404  404  403  404  ok   404  404  403  x
 withdraw_cancellation (old)        x    401  403  404  409  404  403  404  404  404  404  403  x
+read_consent                       x    x    x    x    x    x    x    x    x    x    x    x    ok
+read_consent (unknown)             x    x    x    x    x    x    x    x    x    x    x    x    404
+read_consent (old)                 x    x    x    x    x    x    x    x    x    x    x    x    404
+read_consent (of nobody)           x    x    x    x    x    x    x    x    x    x    x    x    404
+answer_consent                     x    x    x    x    x    x    x    x    x    x    x    x    ok
+answer_consent (unknown)           x    x    x    x    x    x    x    x    x    x    x    x    404
+answer_consent (old)               x    x    x    x    x    x    x    x    x    x    x    x    404
+answer_consent (with nonsense)     x    x    x    x    x    x    x    x    x    x    x    x    422
+answer_consent_messages            x    x    x    x    x    x    x    x    x    x    x    x    ok
+answer_consent_messages (no list)  x    x    x    x    x    x    x    x    x    x    x    x    422
+auto_approve_cancellations         x    x    x    x    x    x    x    x    x    x    x    x    ok
+auto_approve_cancellations (none)  x    x    x    x    x    x    x    x    x    x    x    x    422
 review_session                     x    401  403  404  403  404  403  404  ok   404  404  403  x
 review_session (once more)         x    401  403  404  403  404  403  404  409  404  404  403  x
 review_session (not done)          x    401  403  404  403  404  403  404  409  404  404  403  x
@@ -348,6 +360,7 @@ health                             x    401  403  403  403  403  403  403  403  
 FOR_THE_SERVICE = {
     "sweep_session_statuses", "claim_deliveries", "settle_deliveries", "clean_up", "read_calendar_feed", "read_progress_link",
     "claim_embeddings", "settle_embeddings",
+    "read_consent", "answer_consent", "answer_consent_messages", "auto_approve_cancellations",
 }  # fmt: skip
 """Functions for the service key alone: their missing grant is what keeps people out."""
 
@@ -460,6 +473,16 @@ TIMES = [f"2026-06-0{day}T10:00:00+00:00" for day in range(1, 5)]
 def moving(session_id: UUID, start: str | None = TIMES[0]) -> Arguments:
     """A session, to then."""
     return {"p_session_id": session_id, "p_start_utc": start}
+
+
+def answering(answer: str, token: str = QUESTIONS["O"]) -> Arguments:
+    """What a guardian answers through the link."""
+    return {"p_token": token, "p_answer": answer}
+
+
+def tapping(answer: str, token: str = QUESTIONS["O"]) -> Arguments:
+    """What a provider tells of a guardian's message."""
+    return {"p_answers": [{"provider": "meta", "provider_event_id": "1", "token": token, "answer": answer}]}
 
 
 def wishing(session_id: UUID, *times: str) -> Arguments:
@@ -629,6 +652,18 @@ DEEDS: dict[str, Callable[[Things], Arguments]] = {
     "reject_cancellation (old)": lambda things: {"p_request_id": things.cancellations["late"]},
     "withdraw_cancellation": lambda things: {"p_request_id": things.cancellations["O"]},
     "withdraw_cancellation (old)": lambda things: {"p_request_id": things.cancellations["rejected"]},
+    "read_consent": lambda _: {"p_token": QUESTIONS["O"]},
+    "read_consent (unknown)": lambda _: {"p_token": "x" * 43},
+    "read_consent (old)": lambda _: {"p_token": QUESTIONS["old"]},
+    "read_consent (of nobody)": lambda _: {"p_token": QUESTIONS["L"]},
+    "answer_consent": lambda _: answering("keep"),
+    "answer_consent (unknown)": lambda _: answering("keep", "x" * 43),
+    "answer_consent (old)": lambda _: answering("keep", QUESTIONS["old"]),
+    "answer_consent (with nonsense)": lambda _: answering("perhaps"),
+    "answer_consent_messages": lambda _: tapping("keep"),
+    "answer_consent_messages (no list)": lambda _: {"p_answers": "5"},
+    "auto_approve_cancellations": lambda _: {"p_limit": 1},
+    "auto_approve_cancellations (none)": lambda _: {"p_limit": 0},
     "review_session": lambda things: {"p_session_id": things.sessions[-2], "p_rating": 5},
     "review_session (once more)": lambda things: {"p_session_id": things.sessions[0], "p_rating": 1},
     "review_session (not done)": lambda things: {"p_session_id": things.sessions[1], "p_rating": 5},
@@ -668,9 +703,9 @@ DEEDS: dict[str, Callable[[Things], Arguments]] = {
     "claim_embeddings": lambda _: EMBEDDING,
     "claim_embeddings (many)": lambda _: EMBEDDING | {"p_limit": 501},
     "settle_embeddings": lambda _: EMBEDDING | {"p_vectors": "[]"},
-    "settle_embeddings (too short)": lambda _: EMBEDDING | {
-        "p_vectors": [{"content_hash": "0" * 64, "embedding": [1]}]
-    },
+    "settle_embeddings (too short)": lambda _: (
+        EMBEDDING | {"p_vectors": [{"content_hash": "0" * 64, "embedding": [1]}]}
+    ),
     "brief_inputs": lambda things: {"p_session_id": things.sessions[3]},
     "brief_inputs (done)": lambda things: {"p_session_id": things.sessions[0]},
     "brief_inputs (of one who left)": lambda things: {"p_session_id": things.chess},
@@ -847,6 +882,18 @@ TURNS = [
          frozenset({"cancellation.rejected"})),
     Turn("O", "withdraw_cancellation", DEEDS["withdraw_cancellation"], "pending", "withdrawn",
          frozenset({"cancellation.withdrawn"})),
+    Turn("key", "answer_consent", lambda _: answering("approve"), "lapsed", "approved",
+         frozenset({"session.cancelled", "cancellation.approved", "reschedule.lapsed"})),
+    Turn("key", "answer_consent", lambda _: answering("keep"), "pending", "rejected",
+         frozenset({"cancellation.rejected"})),
+    Turn("key", "answer_consent", lambda _: answering("reschedule"), "pending", "reschedule_requested",
+         frozenset({"cancellation.reschedule_requested", "reschedule.requested"})),
+    Turn("key", "answer_consent", lambda _: answering("call"), "pending", "call_requested",
+         frozenset({"cancellation.call_requested"})),
+    Turn("key", "answer_consent_messages", lambda _: tapping("keep"), "pending", "rejected",
+         frozenset({"cancellation.rejected"})),
+    Turn("key", "answer_consent_messages", lambda _: tapping("keep", QUESTIONS["old"]), "pending", "pending",
+         frozenset()),
 ]  # fmt: skip
 
 # --- comparing ---------------------------------------------------------------------------------------------

@@ -47,6 +47,8 @@ FEEDS = {letter: letter * 43 for letter in PEOPLE}
 
 LINKS = {letter: letter * 42 + "_" for letter in ("O", "L", "Z")}
 """Those in the addresses under which their guardians read their progress."""
+QUESTIONS = {"O": "o" * 43, "L": "l" * 43, "old": "p" * 43}
+"""The tokens with which guardians may answer: O's and, too old, another one; L's has lost theirs."""
 
 STUDENTS = (OLIVER, LENA, ZARA)
 MATCHES = {"e": ENGLISH, "m": MATHEMATICS, "p": PHYSICS, "i": IELTS}
@@ -117,6 +119,7 @@ def live_in(house: Database) -> None:
         """
     )
     wish_otherwise(house)
+    question(house)
     # English by the clock: completed last night, begun half an hour ago.
     by_clock = "update public.sessions set status = %s, version = version + 1, updated_by_role = 'clock' where id = %s"
     house.run(by_clock, "done", lesson(house, ENGLISH, LAST_NIGHT, status="in_progress"))
@@ -218,6 +221,27 @@ def prepare(house: Database, who: Person, session_id: UUID) -> None:
     brief = {"challenges": [], "motivators": [said], "recommended_activities": [], "session_focus": []}
     kept = {"p_fingerprint": inputs["fingerprint"], "p_source": "model", "p_model": "m", "p_brief": brief}
     house.call(who, "store_brief", p_session_id=session_id, **kept)
+
+
+def question(house: Database) -> None:
+    """O's guardian has been asked about the sixth English lesson; no time runs."""
+    asked = "select r.id from public.cancellation_requests r join public.sessions s on s.id = session_id"
+    asked += " where match_id = %s and r.requested_by_role = 'student'"
+    english, mathematics = (house.value(asked, match.id) for match in (ENGLISH, MATHEMATICS))
+    house.run(
+        "update public.cancellation_requests set asked_guardian_id ="
+        " (select id from public.guardians where student_user_id = %s) where id = %s",
+        OLIVER.id,
+        english,
+    )
+    for name, request_id, age in (("O", english, 0), ("L", mathematics, 0), ("old", english, 61)):
+        house.run(
+            "insert into private.consent_tokens (token_hash, cancellation_request_id, created_at)"
+            " values (private.consent_token_hash(%s), %s, now() - make_interval(days => %s))",
+            QUESTIONS[name],
+            request_id,
+            age,
+        )
 
 
 def book(house: Database) -> None:

@@ -323,6 +323,15 @@ GUARDS: list[tuple[str, str, str]] = [
     ("lapse_cancellation_requests", "r.session_id = n.id and", ""),
     ("lapse_cancellation_requests", "(o.status, o.scheduled_start_utc) <> (n.status, n.scheduled_start_utc)", "true"),
     ("lapse_cancellation_requests", "(o.status, o.scheduled_start_utc) <> (n.status, n.scheduled_start_utc)", "false"),
+    # A guardian's word.
+    ("consent_of_token", "and t.created_at >= private.consent_tokens_good_since()", ""),
+    ("consent_of_token", "and r.asked_guardian_id is not null", ""),
+    ("require_consent", "if v_request_id is null then", "if false then"),
+    ("answer_consent", "if p_answer is null or p_answer not in", "if p_answer is null and p_answer not in"),
+    ("take_silence_for_consent", "v_request.expires_at is null or v_request.expires_at > private.now()", "false"),
+    ("decide_consent", "if v_to = 'approved' then", "if false then"),
+    ("decide_consent", "elsif v_to = 'reschedule_requested' then", "elsif false then"),
+    ("take_consent_message", "if v_request_id is null then", "if true then"),
     # A series.
     ("series", "and private.step_refusal(s, 'scheduled', 'admin', null, p_at_new_time => true) is null", ""),
     ("series", "when 'one' then s.id = p_session_id", "when 'one' then true"),

@@ -10,9 +10,10 @@ LIB = Path(__file__).parents[2] / "lib"
 WITHOUT_A_KEY = {
     "once", "generate_month", "sweep_session_statuses", "claim_deliveries", "settle_deliveries", "clean_up",
     "claim_embeddings", "settle_embeddings", "take_model_call", "store_brief",
+    "answer_consent", "answer_consent_messages", "auto_approve_cancellations",
 }  # fmt: skip
-"""What carries the key itself, the run that repeats harmlessly, what the scheduler asks for, and what reading a brief
-writes."""
+"""What carries the key itself, the run that repeats harmlessly, what the scheduler asks for, what reading a brief
+writes, and what guardians answer, which is decided once."""
 STRAIGHT = WITHOUT_A_KEY | {"import_house"}
 """An import of nothing, dry, asks whether the caller may."""
 

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from standardwebhooks import Webhook
 
 from lib.adapters import Sent
-from lib.adapters.webhook import LONGEST_WAIT, Message, WebhookSender, signed_headers
+from lib.adapters.webhook import Message, WebhookSender, signed_headers
+from lib.posting import LONGEST_WAIT
 from lib.targets import GuardedNetwork, Targets
 from scripts.receiver import Receiver
 
