@@ -32,15 +32,21 @@ create table public.accounts (
   auth_user_id uuid unique references auth.users (id) on delete set null,
   email text,
   phone text,
+  google_calendar_id text,
   deactivated_at timestamptz,
   created_at timestamptz not null default private.now(),
   updated_at timestamptz not null default private.now(),
   constraint accounts_email_is_valid check (private.is_email(email)),
   constraint accounts_email_once unique (email),
-  constraint accounts_phone_is_e164 check (private.is_e164(phone))
+  constraint accounts_phone_is_e164 check (private.is_e164(phone)),
+  constraint accounts_google_calendar_id_is_a_line check (private.is_line(google_calendar_id, 254))
 );
 comment on table public.accounts is 'How a person is reached and whether they may act; for themselves and admins.';
 comment on column public.accounts.auth_user_id is 'The Supabase Auth user who signs in as this person; empty until they do.';
+comment on column public.accounts.google_calendar_id is
+  'The Google calendar in which a tutor is busy, often their address; when it is read, its busy times cannot be booked.';
+comment on constraint accounts_google_calendar_id_is_a_line on public.accounts is
+  'A calendar id is one trimmed line of 1 to 254 characters.';
 comment on column public.accounts.deactivated_at is 'From this moment the person can do nothing.';
 
 create table public.user_roles (
@@ -225,7 +231,7 @@ create trigger guardians_touch before update on public.guardians for each row ex
 create trigger profiles_audit after update on public.profiles
   for each row execute function private.audit_change('person', 'display_name');
 create trigger accounts_audit after update on public.accounts
-  for each row execute function private.audit_change('person', 'email,phone,auth_user_id');
+  for each row execute function private.audit_change('person', 'email,phone,google_calendar_id,auth_user_id');
 create trigger user_roles_audit after insert or update or delete on public.user_roles
   for each row execute function private.audit_change('role');
 create trigger guardians_audit after insert or update or delete on public.guardians
@@ -296,6 +302,7 @@ as $$
   select private.person_card(p) || jsonb_build_object(
            'email', a.email,
            'phone', a.phone,
+           'google_calendar_id', a.google_calendar_id,
            'roles', (select coalesce(jsonb_agg(r.role order by r.role), '[]') from public.user_roles r where r.profile_id = p.id),
            'is_active', a.deactivated_at is null,
            'has_account', a.auth_user_id is not null)
@@ -405,7 +412,8 @@ grant execute on function
   public.create_person(text, text, text, public.app_role[], text) to authenticated;
 
 create function private.update_person(
-  p_person_id uuid, p_display_name text, p_timezone text, p_phone text, p_roles public.app_role[], p_is_active boolean
+  p_person_id uuid, p_display_name text, p_timezone text, p_phone text, p_roles public.app_role[], p_is_active boolean,
+  p_google_calendar_id text
 ) returns jsonb
 language plpgsql security definer
 set search_path = '' set timezone = 'UTC'
@@ -420,6 +428,7 @@ begin
   end if;
   update public.accounts
      set phone = nullif(coalesce(p_phone, phone), ''),
+         google_calendar_id = nullif(coalesce(p_google_calendar_id, google_calendar_id), ''),
          deactivated_at = case
            when p_is_active then null
            when not p_is_active then coalesce(deactivated_at, private.now())
@@ -434,16 +443,16 @@ $$;
 
 create function public.update_person(
   p_person_id uuid, p_display_name text default null, p_timezone text default null, p_phone text default null,
-  p_roles public.app_role[] default null, p_is_active boolean default null
+  p_roles public.app_role[] default null, p_is_active boolean default null, p_google_calendar_id text default null
 ) returns jsonb
 language sql volatile security invoker
 set search_path = '' set timezone = 'UTC'
-return private.update_person(p_person_id, p_display_name, p_timezone, p_phone, p_roles, p_is_active);
-comment on function public.update_person(uuid, text, text, text, public.app_role[], boolean) is
-  'Admins change a person, their roles, or whether they may act; null keeps, '''' clears the phone. Refuses: 401, 403 not_allowed, 404, 409 last_admin.';
+return private.update_person(p_person_id, p_display_name, p_timezone, p_phone, p_roles, p_is_active, p_google_calendar_id);
+comment on function public.update_person(uuid, text, text, text, public.app_role[], boolean, text) is
+  'Admins change a person, their roles, or whether they may act; null keeps, '''' clears the phone or the Google calendar. Refuses: 401, 403 not_allowed, 404, 409 last_admin.';
 grant execute on function
-  private.update_person(uuid, text, text, text, public.app_role[], boolean),
-  public.update_person(uuid, text, text, text, public.app_role[], boolean) to authenticated;
+  private.update_person(uuid, text, text, text, public.app_role[], boolean, text),
+  public.update_person(uuid, text, text, text, public.app_role[], boolean, text) to authenticated;
 
 create function private.guardian_document(p_guardian public.guardians) returns jsonb
 language sql stable
