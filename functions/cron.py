@@ -4,7 +4,8 @@ from fastapi import APIRouter
 
 from functions.callers import AsService
 from functions.problems import problems
-from lib import clock, outbox
+from lib import calendar_sync, clock, outbox
+from lib.calendar_sync import CalendarSynced
 from lib.clock import Swept
 from lib.config import settings
 from lib.outbox import CleanedUp, Dispatched
@@ -22,6 +23,12 @@ async def sweep_session_statuses(database: AsService) -> Swept:
 async def deliver_outbox(database: AsService) -> Dispatched:
     """Take events to the endpoints that wait for them. As often as you like; once a minute is meant."""
     return await outbox.deliver_outbox(database, settings().cron_budget_seconds)
+
+
+@router.get("/sync-calendar", responses=problems())
+async def sync_calendar(database: AsService) -> CalendarSynced:
+    """Have Google Calendar show sessions as they are, and read tutors' busy times. Once a minute is meant."""
+    return await calendar_sync.sync_calendar(database, settings().cron_budget_seconds)
 
 
 @router.get("/clean-up", responses=problems())

@@ -18,5 +18,5 @@ router = APIRouter(prefix="/api", tags=["Health"])
     openapi_extra={"security": [{}]},
 )
 async def health(database: AsCallerIfSignedIn) -> Health:
-    """Whether the functions answer; for admins also which clock the database goes by."""
+    """Whether the functions answer; for admins also which clock the database goes by and what is set up."""
     return await lib_health.health(database)

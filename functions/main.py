@@ -6,6 +6,7 @@ from fastapi import Depends, FastAPI
 
 from functions import (
     bookings,
+    calendar_syncs,
     cancellations,
     cron,
     days_off,
@@ -43,7 +44,7 @@ _TAGS = [
     {"name": "Cancellations", "description": "Wishes to cancel a session."},
     {"name": "Schedules", "description": "From a weekly pattern to the sessions of a package."},
     {"name": "Bookings", "description": "Single lessons: what tutors offer, when they are free, who asked for what."},
-    {"name": "Calendars", "description": "Lessons in other people's programs, by a secret address."},
+    {"name": "Calendars", "description": "Lessons in other people's programs, and in Google Calendar."},
     {"name": "People", "description": "Profiles, roles and guardians."},
     {"name": "Matches", "description": "Requests to be taught, and the tutors who take them on."},
     {"name": "Packages", "description": "Prepaid sessions."},
@@ -64,6 +65,7 @@ _PARTS = (
     listings,
     bookings,
     feeds,
+    calendar_syncs,
     people,
     matches,
     packages,

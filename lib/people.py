@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from lib.answers import Answer, Role
 from lib.database import Database
-from lib.fields import Changes, ClearableEmail, ClearablePhone, Email, Flag, Name, Phone, Request
+from lib.fields import Changes, ClearableCalendarId, ClearableEmail, ClearablePhone, Email, Flag, Name, Phone, Request
 from lib.zones import Timezone
 
 
@@ -32,6 +32,7 @@ class Person(Answer):
     timezone: str = Field(examples=["Asia/Karachi"])
     email: str | None
     phone: str | None
+    google_calendar_id: str | None = Field(description="Of a tutor: where Google knows when they are busy.")
     roles: list[Role]
     is_active: bool = Field(description="A deactivated person can do nothing.")
     has_account: bool = Field(description="Whether they have signed up.")
@@ -73,6 +74,7 @@ class PersonUpdate(Changes):
     display_name: Name | None = None
     timezone: Timezone | None = None
     phone: ClearablePhone | None = None
+    google_calendar_id: ClearableCalendarId | None = None
     roles: Roles | None = None
     is_active: Flag | None = None
 

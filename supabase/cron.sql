@@ -27,6 +27,7 @@ declare
     -- One line for each route under /api/cron.
     'lessonkeeper-complete-sessions', array['* * * * *', format(v_call, '/api/cron/complete-sessions')],
     'lessonkeeper-deliver-outbox', array['* * * * *', format(v_call, '/api/cron/deliver-outbox')],
+    'lessonkeeper-sync-calendar', array['* * * * *', format(v_call, '/api/cron/sync-calendar')],
     'lessonkeeper-clean-up', array['17 * * * *', format(v_call, '/api/cron/clean-up')],
     -- pg_cron keeps a row of every run for ever: a week is enough. (pg_net forgets its answers by itself.)
     'lessonkeeper-forget-runs', array['30 3 * * *', v_forget]

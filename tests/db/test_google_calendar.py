@@ -212,7 +212,8 @@ def test_the_oldest_are_claimed_first_and_as_many_as_asked_for(db: Database) -> 
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"p_limit": 0}, {"p_limit": 501}, {"p_limit": None}, {"p_lease_seconds": 4}, {"p_lease_seconds": None}]
+    "arguments",
+    [{"p_limit": 0}, {"p_limit": 501}, {"p_limit": None}, {"p_lease_seconds": 4}, {"p_lease_seconds": None}],
 )
 def test_a_claim_asks_for_something_sensible(db: Database, arguments: dict[str, int | None]) -> None:
     for function in ("claim_calendar_syncs", "claim_busy_reads"):
@@ -256,7 +257,8 @@ def test_what_changes_while_it_is_being_put_there_is_put_there_again(db: Databas
 def test_a_failure_is_tried_again_later_and_later_and_given_up_after_eight_times(db: Database) -> None:
     turn(db, on=True)
     session_id = lesson(db, start=START + 7 * DAY)
-    at, waits = BEGAN, []
+    at = BEGAN
+    waits: list[timedelta] = []
     for _ in range(7):
         assert settle(db, claim(db), "failed", error="Google is away.") == told(failed=1)
         assert (sync(db, session_id), sync(db, session_id, "last_error")) == ("failing", "Google is away.")
@@ -430,7 +432,11 @@ def test_admins_see_how_sessions_stand_page_by_page(db: Database) -> None:
     assert page["syncs"][0]["next_attempt_at"] is None
     last = page["syncs"][-1]
     page = db.call(
-        NADIA, "list_calendar_syncs", p_after_start=last["scheduled_start_utc"], p_after_id=last["session_id"], p_limit=2
+        NADIA,
+        "list_calendar_syncs",
+        p_after_start=last["scheduled_start_utc"],
+        p_after_id=last["session_id"],
+        p_limit=2,
     )
     assert ([each["session_id"] for each in page["syncs"]], page["has_more"]) == (ids[2:], False)
     page = db.call(NADIA, "list_calendar_syncs", p_status=["failing", "given_up"])
@@ -516,7 +522,11 @@ def test_a_calendar_that_cannot_be_read_leaves_what_was_known(db: Database) -> N
     after = inputs(db)
     assert {**after, "now": None} == {**known, "now": None}
     (shown,) = db.call(NADIA, "list_calendar_syncs")["busy_reads"]
-    assert (shown["tutor"]["id"], shown["error"], instant(shown["as_of"])) == (str(HARRIET.id), "Google is away.", BEGAN)
+    assert (shown["tutor"]["id"], shown["error"], instant(shown["as_of"])) == (
+        str(HARRIET.id),
+        "Google is away.",
+        BEGAN,
+    )
 
 
 def test_the_fingerprint_stays_while_google_says_the_same(db: Database) -> None:
