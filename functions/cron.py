@@ -4,7 +4,8 @@ from fastapi import APIRouter
 
 from functions.callers import AsService
 from functions.problems import problems
-from lib import clock, consent, embeddings, messages, outbox
+from lib import calendar_sync, clock, consent, embeddings, messages, outbox
+from lib.calendar_sync import CalendarSynced
 from lib.clock import Swept
 from lib.config import settings
 from lib.consent import Consented
@@ -47,6 +48,12 @@ async def deliver_outbox(database: AsService) -> Delivered:
 async def send_reminders(database: AsService) -> RemindersPosted:
     """Remind people of what begins in a day, or in an hour. As often as you like; once a minute is meant."""
     return await messages.send_reminders(database, settings().cron_budget_seconds)
+
+
+@router.get("/sync-calendar", responses=problems())
+async def sync_calendar(database: AsService) -> CalendarSynced:
+    """Have Google Calendar show sessions as they are, and read tutors' busy times. Once a minute is meant."""
+    return await calendar_sync.sync_calendar(database, settings().cron_budget_seconds)
 
 
 @router.get("/clean-up", responses=problems())

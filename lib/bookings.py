@@ -43,6 +43,9 @@ class FreeSlots(Answer):
     tutor: Participant
     duration_mins: int = Field(examples=[60])
     timezone: str = Field(description="The zone of the local times.", examples=["Europe/London"])
+    calendar_as_of: Utc | None = Field(
+        description="When the tutor's Google calendar was last read, which the slots go by; null when none is."
+    )
     slots: list[FreeSlot]
 
 
@@ -173,6 +176,7 @@ async def list_slots(database: Database, query: SlotQuery) -> FreeSlots:
         tutor=Participant.model_validate(answer["tutor"]),
         duration_mins=inputs.duration_mins,
         timezone=timezone,
+        calendar_as_of=answer["calendar_as_of"],
         slots=slots,
     )
 

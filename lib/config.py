@@ -4,9 +4,13 @@ The names are those of the Supabase ecosystem, so that ``supabase status -o env`
 fill them without a translation.
 """
 
+import base64
+import binascii
+import json
 import re
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -16,6 +20,10 @@ _SENDER = re.compile(r"[^<>@\x00-\x1f\x7f]*<[^<>@\s]+@[A-Za-z0-9.-]+>|[^<>@\s]+@
 _EMAIL_SERVER = re.compile(r"smtps?://([^\s/@:]+:[^\s/@]+@)?[A-Za-z0-9.-]+(:\d{1,5})?/?")
 _SHORTEST_SECRET = 32
 """Bytes. RFC 7518 §3.2: an HS256 key is at least as long as the hash."""
+
+
+_KEY_MEMBERS = {"client_email", "private_key", "token_uri"}
+"""What must stand in the key of a service account."""
 
 
 class ConfigurationError(RuntimeError):
@@ -93,13 +101,28 @@ class Settings(BaseSettings):
     )
     model_timeout_seconds: float = Field(
         default=20.0, gt=0, le=60, description="The longest that one call of a model may take; then rules speak."
+    google_service_account: SecretStr | None = Field(
+        default=None, description="The JSON key of the account that keeps lessons in Google Calendar, or its base64."
+    )
+    google_calendar_id: str = Field(default="", description="The Google calendar that lessons are kept in.")
+    google_delegated_user: str = Field(
+        default="", description="In whose name the account acts: it needs one to invite guests and make Meet links."
+    )
+    google_api_url: str = Field(
+        default="https://www.googleapis.com/calendar/v3",
+        description="Where Google Calendar is. Another for tests alone.",
+    )
+    google_token_url: str = Field(
+        default="", description="Where access tokens are given. For tests alone; the key names Google's own."
     )
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Browser origins that may call, exact, separated by commas. None by default."
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    @field_validator("supabase_url", "supabase_jwks_url", "public_url", "model_url")
+    @field_validator(
+        "supabase_url", "supabase_jwks_url", "public_url", "model_url", "google_api_url", "google_token_url"
+    )
     @classmethod
     def _is_address(cls, value: str) -> str:
         if value and not re.match(r"https?://[^\s/]+", value):
@@ -146,6 +169,18 @@ class Settings(BaseSettings):
             raise ValueError(f"must have at least {_SHORTEST_SECRET} bytes")
         return value
 
+    @field_validator("google_service_account")
+    @classmethod
+    def _is_a_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and _KEY_MEMBERS - _key_in(value.get_secret_value()).keys():
+            raise ValueError("must be the JSON key of a service account, or its base64")
+        return value
+
+    @property
+    def google_key(self) -> Mapping[str, str] | None:
+        """The key of the service account, as its JSON file has it."""
+        return _key_in(self.google_service_account.get_secret_value()) if self.google_service_account else None
+
     @model_validator(mode="before")
     @classmethod
     def _derive(cls, values: dict[str, object]) -> dict[str, object]:
@@ -174,6 +209,18 @@ class Settings(BaseSettings):
                 for fault in error.errors(include_input=False, include_url=False)
             ]
         raise ConfigurationError("\n".join(["Lessonkeeper cannot start. In the environment:", *problems]))
+
+
+def _key_in(text: str) -> Mapping[str, str]:
+    """The object of a JSON text or of its base64, which survives shells and forms; empty when it is neither."""
+    try:
+        content: object = json.loads(text if text.lstrip().startswith("{") else base64.b64decode(text, validate=True))
+    except (ValueError, binascii.Error, RecursionError):
+        return {}
+    if not isinstance(content, dict):
+        return {}
+    members = cast("Mapping[str, object]", content)
+    return {name: value for name, value in members.items() if isinstance(value, str)}
 
 
 def _what_is_wrong(kind: str, message: str) -> str:

@@ -28,6 +28,7 @@ _FILLED_LINE = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\
 _PHONE = r"^\+[1-9][0-9]{6,14}$"
 _EMAIL = r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})+$"
 _MEET_LINK = r"^https://meet\.google\.com/[a-z]{3}-[a-z]{4}-[a-z]{3}$"
+_CALENDAR_ID = r"^[!-~]*$"
 _WEB_ADDRESS = r"^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?([/?][!-\"$-~]*)?$"
 _INSTANT = r"^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)$"
 _DATE = r"^\d{4}-\d\d-\d\d$"
@@ -196,6 +197,13 @@ ClearableEmail = Annotated[
     Field(max_length=254, json_schema_extra=_shown(_or_empty(_EMAIL)), examples=["amina@example.com", ""]),
     _form(_or_empty(_EMAIL), _EMAIL_MESSAGE),
 ]
+
+ClearableCalendarId = Annotated[
+    str,
+    Field(max_length=254, json_schema_extra=_shown(_CALENDAR_ID), examples=["amina@example.com", ""]),
+    _form(_CALENDAR_ID, "must be the id of a Google calendar, such as an e-mail address"),
+]
+"""Which Google calendar. May be empty, which clears it."""
 
 MeetLink = Annotated[
     str,

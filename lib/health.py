@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
+from lib import google
 from lib.answers import Answer, Utc
 from lib.channels import ChannelState, channel_states
 from lib.database import Database
@@ -18,6 +19,13 @@ class Clock(Answer):
     now: Utc
 
 
+class Calendar(Answer):
+    """Whether these functions can speak to Google Calendar."""
+
+    on: bool
+    missing: list[str] = Field(description="The variables without which they cannot.")
+
+
 class Health(Answer):
     """The functions answer. Nothing is said about the database to those who are no admins."""
 
@@ -29,6 +37,7 @@ class Health(Answer):
         default=None, description="For admins: the ways to people, by name."
     )
     model: ModelStanding | None = Field(default=None, description="For admins: who writes briefs, if anybody does.")
+    calendar: Calendar | None = Field(default=None, description="For admins: whether lessons go into Google Calendar.")
 
 
 async def health(database: Database | None) -> Health:
@@ -41,6 +50,13 @@ async def health(database: Database | None) -> Health:
         return Health()
     try:
         clock = (await database.rpc("health"))["clock"]
-        return Health.model_validate({"clock": clock, "channels": channel_states(), "model": standing()})
+        return Health.model_validate(
+            {"clock": clock, "channels": channel_states(), "model": standing(), "calendar": _calendar()}
+        )
     except NotAllowed:
         return Health()
+
+
+def _calendar() -> dict[str, object]:
+    missing = google.missing()
+    return {"on": not missing, "missing": missing}

@@ -9,6 +9,7 @@ from lib.answers import Answer, Role
 from lib.database import Database
 from lib.fields import (
     Changes,
+    ClearableCalendarId,
     ClearableClockTime,
     ClearableEmail,
     ClearableLanguage,
@@ -70,6 +71,7 @@ class Person(Answer):
     language: OwnLanguage
     quiet_from: OwnQuietFrom
     quiet_until: str | None
+    google_calendar_id: str | None = Field(description="Of a tutor: where Google knows when they are busy.")
     roles: list[Role]
     is_active: bool = Field(description="A deactivated person can do nothing.")
     has_account: bool = Field(description="Whether they have signed up.")
@@ -128,6 +130,7 @@ class PersonUpdate(Changes):
     phone: ClearablePhone | None = None
     language: NewLanguage | None = None
     whatsapp_opt_in: OptIn | None = None
+    google_calendar_id: ClearableCalendarId | None = None
     roles: Roles | None = None
     is_active: Flag | None = None
 

@@ -63,7 +63,7 @@ class WeeklyHours(BaseModel):
 
 
 class BusyTime(Facts):
-    """When the tutor or the student has a lesson."""
+    """When the tutor or the student has a lesson, or the tutor's Google calendar something else."""
 
     start: Instant
     end: Instant

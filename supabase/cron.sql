@@ -29,6 +29,7 @@ declare
     'lessonkeeper-deliver-outbox', array['* * * * *', format(v_call, '/api/cron/deliver-outbox')],
     'lessonkeeper-embed-events', array['*/5 * * * *', format(v_call, '/api/cron/embed-events')],
     'lessonkeeper-auto-approve-cancellations', array['* * * * *', format(v_call, '/api/cron/auto-approve-cancellations')],
+    'lessonkeeper-sync-calendar', array['* * * * *', format(v_call, '/api/cron/sync-calendar')],
     'lessonkeeper-clean-up', array['17 * * * *', format(v_call, '/api/cron/clean-up')],
     -- pg_cron keeps a row of every run for ever: a week is enough. (pg_net forgets its answers by itself.)
     'lessonkeeper-forget-runs', array['30 3 * * *', v_forget]

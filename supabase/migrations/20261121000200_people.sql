@@ -36,6 +36,7 @@ create table public.accounts (
   language public.message_language,
   quiet_from text,
   quiet_until text,
+  google_calendar_id text,
   deactivated_at timestamptz,
   created_at timestamptz not null default private.now(),
   updated_at timestamptz not null default private.now(),
@@ -44,7 +45,8 @@ create table public.accounts (
   constraint accounts_phone_is_e164 check (private.is_e164(phone)),
   constraint accounts_opt_in_needs_a_phone check (phone is not null or not whatsapp_opt_in),
   constraint accounts_quiet_hours_are_times check (coalesce(
-    private.is_clock_time(quiet_from) and private.is_clock_time(quiet_until), num_nonnulls(quiet_from, quiet_until) = 0))
+    private.is_clock_time(quiet_from) and private.is_clock_time(quiet_until), num_nonnulls(quiet_from, quiet_until) = 0)),
+  constraint accounts_google_calendar_id_is_a_line check (private.is_line(google_calendar_id, 254))
 );
 comment on table public.accounts is 'How a person is reached and whether they may act; for themselves and admins.';
 comment on column public.accounts.auth_user_id is 'The Supabase Auth user who signs in as this person; empty until they do.';
@@ -52,6 +54,11 @@ comment on column public.accounts.whatsapp_opt_in is 'Whether the person wants m
 comment on column public.accounts.language is 'The language of their messages; empty: the house''s.';
 comment on column public.accounts.quiet_from is 'From when on, on their own clock, nothing that can wait is sent; empty: the house''s hours.';
 comment on column public.accounts.quiet_until is 'Until when, on their own clock, nothing that can wait is sent. Equal to quiet_from: no quiet hours.';
+comment on column public.accounts.auth_user_id is 'The Supabase Auth user who signs in as this person; empty until they do.';
+comment on column public.accounts.google_calendar_id is
+  'The Google calendar in which a tutor is busy, often their address; when it is read, its busy times cannot be booked.';
+comment on constraint accounts_google_calendar_id_is_a_line on public.accounts is
+  'A calendar id is one trimmed line of 1 to 254 characters.';
 comment on column public.accounts.deactivated_at is 'From this moment the person can do nothing.';
 comment on constraint accounts_opt_in_needs_a_phone on public.accounts is 'WhatsApp needs a phone.';
 comment on constraint accounts_quiet_hours_are_times on public.accounts is 'quiet_from and quiet_until are times such as 21:00, both or neither.';
@@ -247,7 +254,7 @@ create trigger guardians_touch before update on public.guardians for each row ex
 create trigger profiles_audit after update on public.profiles
   for each row execute function private.audit_change('person', 'display_name');
 create trigger accounts_audit after update on public.accounts
-  for each row execute function private.audit_change('person', 'email,phone,auth_user_id');
+  for each row execute function private.audit_change('person', 'email,phone,google_calendar_id,auth_user_id');
 create trigger user_roles_audit after insert or update or delete on public.user_roles
   for each row execute function private.audit_change('role');
 create trigger guardians_audit after insert or update or delete on public.guardians
@@ -322,6 +329,7 @@ as $$
            'language', a.language,
            'quiet_from', a.quiet_from,
            'quiet_until', a.quiet_until,
+           'google_calendar_id', a.google_calendar_id,
            'roles', (select coalesce(jsonb_agg(r.role order by r.role), '[]') from public.user_roles r where r.profile_id = p.id),
            'is_active', a.deactivated_at is null,
            'has_account', a.auth_user_id is not null)
@@ -461,7 +469,7 @@ grant execute on function
 
 create function private.update_person(
   p_person_id uuid, p_display_name text, p_timezone text, p_phone text, p_roles public.app_role[], p_is_active boolean,
-  p_language text, p_whatsapp_opt_in boolean
+  p_language text, p_whatsapp_opt_in boolean, p_google_calendar_id text
 ) returns jsonb
 language plpgsql security definer
 set search_path = '' set timezone = 'UTC'
@@ -481,6 +489,7 @@ begin
          -- A phone that goes takes the wish for WhatsApp along.
          whatsapp_opt_in = coalesce(p_whatsapp_opt_in, whatsapp_opt_in and p_phone is distinct from ''),
          language = nullif(coalesce(p_language, language::text), '')::public.message_language,
+         google_calendar_id = nullif(coalesce(p_google_calendar_id, google_calendar_id), ''),
          deactivated_at = case
            when p_is_active then null
            when not p_is_active then coalesce(deactivated_at, private.now())
@@ -499,17 +508,18 @@ $$;
 create function public.update_person(
   p_person_id uuid, p_display_name text default null, p_timezone text default null, p_phone text default null,
   p_roles public.app_role[] default null, p_is_active boolean default null, p_language text default null,
-  p_whatsapp_opt_in boolean default null
+  p_whatsapp_opt_in boolean default null, p_google_calendar_id text default null
 ) returns jsonb
 language sql volatile security invoker
 set search_path = '' set timezone = 'UTC'
 return private.update_person(
-  p_person_id, p_display_name, p_timezone, p_phone, p_roles, p_is_active, p_language, p_whatsapp_opt_in);
-comment on function public.update_person(uuid, text, text, text, public.app_role[], boolean, text, boolean) is
-  'Admins change a person, their roles, or whether they may act; null keeps, '''' clears phone or language. Refuses: 401, 403 not_allowed, 404, 409 last_admin, 422 invalid.';
+  p_person_id, p_display_name, p_timezone, p_phone, p_roles, p_is_active, p_language, p_whatsapp_opt_in,
+  p_google_calendar_id);
+comment on function public.update_person(uuid, text, text, text, public.app_role[], boolean, text, boolean, text) is
+  'Admins change a person, their roles, or whether they may act; null keeps, '''' clears phone, language or Google calendar. Refuses: 401, 403 not_allowed, 404, 409 last_admin, 422 invalid.';
 grant execute on function
-  private.update_person(uuid, text, text, text, public.app_role[], boolean, text, boolean),
-  public.update_person(uuid, text, text, text, public.app_role[], boolean, text, boolean) to authenticated;
+  private.update_person(uuid, text, text, text, public.app_role[], boolean, text, boolean, text),
+  public.update_person(uuid, text, text, text, public.app_role[], boolean, text, boolean, text) to authenticated;
 
 create function private.guardian_document(p_guardian public.guardians) returns jsonb
 language sql stable

@@ -570,10 +570,13 @@ grant execute on function private.set_availability(text, jsonb, uuid), public.se
 -- Free times -----------------------------------------------------------------------------------------
 
 create function private.slot_rules(p_listing public.listings) returns jsonb
-language sql stable
+language plpgsql stable
 set search_path = '' set timezone = 'UTC'
 as $$
-  select jsonb_build_object(
+begin
+  -- What Google says of the tutor is a later chapter's, which a function in SQL could not wait for.
+  return (select jsonb_build_object(
+      'calendar', private.google_busy_of(t.id),
       'listing_id', p_listing.id, 'duration_mins', p_listing.duration_mins, 'tutor', private.person_card(t),
       'holidays', (select coalesce(jsonb_agg(jsonb_build_object('date', on_date, 'name', name) order by on_date), '[]')
                      from public.holidays),
@@ -581,7 +584,8 @@ as $$
                             'id', o.id, 'of', 'tutor', 'starts_on', o.starts_on, 'ends_on', o.ends_on,
                             'starts_at', o.starts_at, 'ends_at', o.ends_at) order by o.id), '[]')
                      from public.time_off o where o.user_id = t.id)) || private.hours_of(t.id)
-    from public.profiles t where t.id = p_listing.tutor_user_id
+    from public.profiles t where t.id = p_listing.tutor_user_id);
+end;
 $$;
 comment on function private.slot_rules(public.listings) is
   'What decides at which times a listing is offered at all, whichever days are asked for.';
@@ -604,12 +608,17 @@ begin
      or p_to <= p_from or p_to - p_from > interval '62 days' then
     perform private.refuse(422, 'invalid', 'to must be after from, and at most 62 days.', jsonb_build_object('field', 'to'));
   end if;
-  return v_rules || jsonb_build_object(
+  return (v_rules - 'calendar') || jsonb_build_object(
+    'calendar_as_of', private.google_busy_as_of(v_listing.tutor_user_id),
     'fingerprint', private.fingerprint_of(v_rules),
     'now', private.now(),
     'viewer_timezone', (select timezone from public.profiles where id = v_caller_id),
-    -- Whose lessons they are, and with whom, is nobody's business here.
+    -- Whose lessons they are, and with whom, is nobody's business here; nor is what else the tutor has to do.
     'busy', (
+      select coalesce(jsonb_agg(each || '{"of": "tutor"}'), '[]') from jsonb_array_elements(v_rules -> 'calendar') as each
+       where tstzrange((each ->> 'start')::timestamptz, (each ->> 'end')::timestamptz)
+             && tstzrange(p_from - interval '8 hours', p_to + interval '8 hours')
+    ) || (
       select coalesce(jsonb_agg(jsonb_build_object(
                'start', b.scheduled_start_utc, 'end', b.scheduled_end_utc,
                'of', case
