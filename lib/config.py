@@ -101,6 +101,7 @@ class Settings(BaseSettings):
     )
     model_timeout_seconds: float = Field(
         default=20.0, gt=0, le=60, description="The longest that one call of a model may take; then rules speak."
+    )
     google_service_account: SecretStr | None = Field(
         default=None, description="The JSON key of the account that keeps lessons in Google Calendar, or its base64."
     )

@@ -54,7 +54,6 @@ comment on column public.accounts.whatsapp_opt_in is 'Whether the person wants m
 comment on column public.accounts.language is 'The language of their messages; empty: the house''s.';
 comment on column public.accounts.quiet_from is 'From when on, on their own clock, nothing that can wait is sent; empty: the house''s hours.';
 comment on column public.accounts.quiet_until is 'Until when, on their own clock, nothing that can wait is sent. Equal to quiet_from: no quiet hours.';
-comment on column public.accounts.auth_user_id is 'The Supabase Auth user who signs in as this person; empty until they do.';
 comment on column public.accounts.google_calendar_id is
   'The Google calendar in which a tutor is busy, often their address; when it is read, its busy times cannot be booked.';
 comment on constraint accounts_google_calendar_id_is_a_line on public.accounts is
