@@ -20,7 +20,7 @@ PURE |= {"brief_prompts", "brief_rules", "prompts", "record", "summary_drafts"}
 """Values in, values out, and the clock handed in. ``answers`` and ``fields`` are shapes that domain modules share."""
 PORTS = {"models"}
 """Behind which an adapter stands that several domain modules use."""
-FOUNDATION = PURE | PORTS | {"auth", "config", "database", "targets", "web"}
+FOUNDATION = PURE | PORTS | {"auth", "config", "database", "pages", "targets", "web"}
 """``targets`` is the guard in front of every address that somebody entered."""
 DOMAIN = {path.stem for path in LIB if path not in ADAPTERS} - FOUNDATION - {"__init__"}
 PURE_MAY_IMPORT = {"pendulum", "pydantic", "tzdata"}
