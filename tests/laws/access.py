@@ -670,9 +670,9 @@ DEEDS: dict[str, Callable[[Things], Arguments]] = {
     "claim_embeddings": lambda _: EMBEDDING,
     "claim_embeddings (many)": lambda _: EMBEDDING | {"p_limit": 501},
     "settle_embeddings": lambda _: EMBEDDING | {"p_vectors": "[]"},
-    "settle_embeddings (too short)": lambda _: EMBEDDING | {
-        "p_vectors": [{"content_hash": "0" * 64, "embedding": [1]}]
-    },
+    "settle_embeddings (too short)": lambda _: (
+        EMBEDDING | {"p_vectors": [{"content_hash": "0" * 64, "embedding": [1]}]}
+    ),
     "brief_inputs": lambda things: {"p_session_id": things.sessions[3]},
     "brief_inputs (done)": lambda things: {"p_session_id": things.sessions[0]},
     "brief_inputs (of one who left)": lambda things: {"p_session_id": things.chess},
@@ -1024,7 +1024,8 @@ def _listed(house: Database, caller: str, function: str, name: str, asked: Argum
     try:
         return house.call(CALLERS[caller], function, **asked)[name]
     except Refused as refused:
-        assert refused.status == 404, refused
+        if refused.status != 404:
+            raise
         return []
 
 
