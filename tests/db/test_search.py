@@ -243,7 +243,7 @@ def test_the_student_is_looked_up_first(db: Database) -> None:
 
 
 def read_so_far(db: Database) -> tuple[int, int]:
-    """Of the learning events, in this transaction: how often the whole table was read, and how many rows by an index."""
+    """In this transaction: how often all of the learning events were read, and how many rows by an index."""
     query = "select seq_scan, idx_tup_fetch from pg_stat_xact_user_tables where relname = 'learning_events'"
     ((scans, rows),) = db.rows(query)
     return scans, rows
