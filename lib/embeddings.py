@@ -34,7 +34,8 @@ async def embed_events(database: Database, budget_seconds: float, clock: Clock =
     """Give meanings to what waits for one, a batch at a time, until ``budget_seconds`` are nearly over."""
     asked = model()
     done = Embedded(on=asked is not None, embedded=0, failed=False, allowed=True, more=asked is not None)
-    deadline = Deadline(budget_seconds, clock)
+    # No batch begins that would end too late even if the model hung.
+    deadline = Deadline(budget_seconds - (asked.seconds if asked else 0), clock)
     while asked is not None and done.more and done.allowed and not done.failed:
         done = await _one_batch(database, asked, done)
         if not deadline.leaves_time_for_another_lap():

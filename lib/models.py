@@ -40,6 +40,8 @@ class Model(Protocol):
     """Of the one that turns texts into vectors; those of two models cannot be compared."""
     dimension: int
     """How long a vector is."""
+    seconds: float
+    """The longest that one call takes, all in all."""
 
     async def complete(self, instructions: str, data: str, schema: Mapping[str, Any]) -> str:
         """A JSON document by ``schema``, as text: what ``instructions`` say, done to ``data``.

@@ -66,7 +66,7 @@ class Gemini:
     def __init__(self, client: httpx.AsyncClient, access: ModelAccess) -> None:
         self._client = client
         self._headers = {"x-goog-api-key": access.key}
-        self._seconds = access.seconds
+        self.seconds = access.seconds
         self._url = access.url or URL
         self.name = access.name or MODEL
         self.embedding_model = access.embedding_model or EMBEDDING_MODEL
@@ -117,4 +117,4 @@ class Gemini:
         return request | {"content": {"parts": [{"text": said}]}}
 
     async def _post(self, path: str, body: Mapping[str, Any]) -> bytes:
-        return await ask(self._client, f"{self._url}/{path}", self._headers, body, self._seconds)
+        return await ask(self._client, f"{self._url}/{path}", self._headers, body, self.seconds)

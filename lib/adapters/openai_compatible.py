@@ -56,7 +56,7 @@ class OpenAICompatible:
     def __init__(self, client: httpx.AsyncClient, access: ModelAccess) -> None:
         self._client = client
         self._headers = {"Authorization": f"Bearer {access.key}"} if access.key else {}
-        self._seconds = access.seconds
+        self.seconds = access.seconds
         self._url = access.url or URL
         self.name = access.name or MODEL
         self.embedding_model = access.embedding_model or EMBEDDING_MODEL
@@ -105,4 +105,4 @@ class OpenAICompatible:
         return [vectors[index] for index in range(len(texts))]
 
     async def _post(self, path: str, body: Mapping[str, Any]) -> bytes:
-        return await ask(self._client, f"{self._url}/{path}", self._headers, body, self._seconds)
+        return await ask(self._client, f"{self._url}/{path}", self._headers, body, self.seconds)

@@ -947,39 +947,31 @@ grant execute on function
 
 -- Searching ------------------------------------------------------------------------------------------
 
-create function private.words_asked(p_query text, p_ids uuid[]) returns tsquery
-language plpgsql stable
-set search_path = '' set timezone = 'UTC'
-as $$
-declare
-  v_words tsquery := websearch_to_tsquery('pg_catalog.english', p_query);
-begin
-  -- Where no event has all the words, any of them will do; not where one was asked to be missing.
-  if v_words::text !~ '!' and not exists (
-       select from public.learning_events where id = any (p_ids) and search @@ v_words) then
-    return replace(v_words::text, ' & ', ' | ')::tsquery;
-  end if;
-  return v_words;
-end;
-$$;
-comment on function private.words_asked(text, uuid[]) is 'What to look for among these events: all the words, or any of them where none has all.';
-
-create function private.ranked_events(p_ids uuid[], p_words tsquery, p_space text, p_embedding extensions.vector, p_limit integer)
+create function private.ranked_events(p_ids uuid[], p_query text, p_space text, p_embedding extensions.vector, p_limit integer)
 returns table (event_id uuid, text_rank integer, vector_rank integer, score numeric)
-language sql stable
+language sql stable rows 20
 set search_path = '' set timezone = 'UTC'
 as $$
-  with mine as materialized (
+  with asked as materialized (
+    -- Where no event has all the words, any of them will do; not where one was asked to be missing.
+    select every_word, case when every_word::text !~ '!' then replace(every_word::text, ' & ', ' | ')::tsquery end as any_word
+      from websearch_to_tsquery('pg_catalog.english', p_query) as every_word
+  ), mine as materialized (
+    -- Each of these events is read once, by its id; no event of anybody else is, however common its words.
     select e.id, e.occurred_at,
-           case when e.search @@ p_words then ts_rank(e.search, p_words, 1) end as closeness,
-           case when w.space = p_space then m.embedding operator(extensions.<=>) p_embedding end as distance
-      from public.learning_events e
+           case when e.search @@ every_word then ts_rank(e.search, every_word, 1) end as every_word,
+           case when e.search @@ any_word then ts_rank(e.search, any_word, 1) end as any_word,
+           m.embedding operator(extensions.<=>) p_embedding as distance
+      from asked, public.learning_events e
       left join private.event_embeddings w on w.event_id = e.id and w.space = p_space
       left join private.embeddings m on m.content_hash = w.content_hash and m.space = w.space
      where e.id = any (p_ids)
+  ), told as (
+    select id, occurred_at, case when exists (select from mine where every_word is not null) then every_word else any_word end as closeness
+      from mine
   ), by_words as (
     select id, row_number() over (order by closeness desc, occurred_at desc, id)::integer as place
-      from mine where closeness is not null order by place limit 60
+      from told where closeness is not null order by place limit 60
   ), by_meaning as (
     select id, row_number() over (order by distance, occurred_at desc, id)::integer as place
       from mine where distance <> 'NaN' order by place limit 60
@@ -990,7 +982,7 @@ as $$
     join mine using (id)
    order by score desc, mine.occurred_at desc, id limit p_limit
 $$;
-comment on function private.ranked_events(uuid[], tsquery, text, extensions.vector, integer) is
+comment on function private.ranked_events(uuid[], text, text, extensions.vector, integer) is
   'These events in the order of reciprocal rank fusion (k = 60): by their words, and by their meaning where both are of one space.';
 
 create function private.found_events(
@@ -1001,10 +993,12 @@ set search_path = '' set timezone = 'UTC'
 as $$
 declare
   v_limit integer := coalesce(p_limit, 20);
+  v_query text;
   v_vector extensions.vector;
   v_space text;
 begin
   perform private.record_side(p_student_id, private.require_caller());
+  v_query := private.clean_text(p_query, 500, 'query', true);
   if v_limit not between 1 and 50 then
     perform private.refuse(422, 'invalid', 'limit must be 1 to 50.', jsonb_build_object('field', 'limit'));
   end if;
@@ -1018,8 +1012,7 @@ begin
                'event', private.learning_event_document(e),
                'text_rank', r.text_rank, 'vector_rank', r.vector_rank, 'score', r.score)
              order by r.score desc, e.occurred_at desc, e.id), '[]')
-        from private.ranked_events(
-               p_ids, private.words_asked(private.clean_text(p_query, 500, 'query', true), p_ids), v_space, v_vector, v_limit) as r
+        from private.ranked_events(p_ids, v_query, v_space, v_vector, v_limit) as r
         join public.learning_events e on e.id = r.event_id),
     'viewer_timezone', (select timezone from public.profiles where id = private.caller_id()));
 end;

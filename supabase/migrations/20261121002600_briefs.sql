@@ -142,7 +142,7 @@ begin
       with picked as (
         select found.id, 0 as place, found.number
           from (select r.event_id as id, row_number() over (order by r.score desc) as number
-                  from private.ranked_events(p_ids, private.words_asked(v_query, p_ids), v_space, v_vector, 20) as r) as found
+                  from private.ranked_events(p_ids, v_query, v_space, v_vector, 20) as r) as found
         union all
         select newest.id, 1, newest.number from unnest(p_ids[1:40]) with ordinality as newest (id, number)
       ), chosen as (
@@ -279,7 +279,7 @@ set search_path = '' set timezone = 'UTC'
 return private.keep_brief(p_session_id, p_fingerprint, p_source, p_model, p_brief, private.events_for_brief(p_session_id));
 
 create function public.store_brief(
-  p_session_id uuid, p_fingerprint text, p_source public.writer, p_model text, p_brief jsonb
+  p_session_id uuid, p_fingerprint text, p_source public.writer, p_model text default null, p_brief jsonb default null
 ) returns jsonb
 language sql volatile security invoker
 set search_path = '' set timezone = 'UTC'

@@ -107,6 +107,7 @@ time_off: Mapping[str, Any] = {
     ],
 }
 actions: Mapping[str, Any] = {
+    "prep": {"allowed": True, "operation": "prepare_session", "needs_reason": False},
     "join": {
         "allowed": False,
         "operation": None,
@@ -490,4 +491,165 @@ feed: Mapping[str, Any] = {
             "updated_at": "2026-02-01T09:00:00.25+00:00",
         }
     ],
+}
+EVENT = "00000000-0000-4000-8000-0000000000e7"
+HOMEWORK = "00000000-0000-4000-8000-0000000000e8"
+learning_event: Mapping[str, Any] = {
+    "id": EVENT,
+    "event_type": "assessment",
+    "student_id": STUDENT,
+    "tutor_id": TUTOR,
+    "session_id": None,
+    "author_id": TUTOR,
+    "is_private": False,
+    "occurred_at": "2026-03-24T16:30:00+00:00",
+    "event_data": {"subject": "Mathematics", "topic": "Fractions", "score": 9, "max_score": 20, "percent": 45},
+    "content": "Assessment in Mathematics (Fractions): 9 of 20 (45 %).",
+}
+homework: Mapping[str, Any] = {
+    "id": HOMEWORK,
+    "student_id": STUDENT,
+    "tutor_id": TUTOR,
+    "session_id": SESSION,
+    "author_id": TUTOR,
+    "title": "Fractions, page 12",
+    "description": None,
+    "due_at": "2026-03-30T16:30:00+00:00",
+    "status": "assigned",
+    "submitted_at": None,
+    "submission": None,
+    "was_late": False,
+    "is_overdue": True,
+    "reviewed_at": None,
+    "mark": None,
+    "feedback": None,
+    "version": 1,
+    "created_at": "2026-03-24T16:30:00+00:00",
+    "updated_at": "2026-03-24T16:30:00+00:00",
+}
+brief: Mapping[str, Any] = {
+    "session_id": SESSION,
+    "source": "rules",
+    "model": None,
+    "challenges": [{"text": "Fractions: 9 of 20 (45 %) on 24 March.", "event_ids": [EVENT]}],
+    "motivators": [],
+    "recommended_activities": [],
+    "session_focus": [],
+    "based_on": "2026-03-24T16:30:00+00:00",
+    "made_at": "2026-03-31T09:00:00+00:00",
+}
+brief_inputs: Mapping[str, Any] = {
+    "session": session,
+    "student": student,
+    "events": [learning_event],
+    "brief": None,
+    "is_fresh": False,
+    "fingerprint": "0a" * 32,
+    "model_allowed": True,
+    "language": "en",
+    "viewer_timezone": "Asia/Karachi",
+}
+summary: Mapping[str, Any] = {
+    "session_id": SESSION,
+    "student_id": STUDENT,
+    "tutor_id": TUTOR,
+    "text": "We worked on fractions.",
+    "source": "rules",
+    "model": None,
+    "status": "draft",
+    "approved_at": None,
+    "version": 1,
+    "created_at": "2026-03-31T17:00:00+00:00",
+    "updated_at": "2026-03-31T17:00:00+00:00",
+}
+summary_inputs: Mapping[str, Any] = {
+    "session": {**session, "status": "done", "tutor_notes": "Halves and thirds."},
+    "student": student,
+    "events": [learning_event],
+    "summary": None,
+    "language": "en",
+    "model_allowed": True,
+    "viewer_timezone": "Asia/Karachi",
+}
+progress: Mapping[str, Any] = {
+    "student": student,
+    "tutor": None,
+    "from": "2025-04-01",
+    "to": "2026-03-31",
+    "as_of": "2026-03-31T09:00:00+00:00",
+    "assessments": [
+        {
+            "subject": "Algebra",
+            "latest": 70.0,
+            "average": 55.0,
+            "trend": {
+                "n": 4,
+                "enough": True,
+                "verdict": "rising",
+                "slope": 10.0,
+                "standard_error": 0.0,
+                "low": 10.0,
+                "high": 10.0,
+                "line": [
+                    {"at": "2026-01-01T09:00:00+00:00", "percent": 40.0, "low": 40.0, "high": 40.0},
+                    {"at": "2026-03-31T09:00:00+00:00", "percent": 70.0, "low": 70.0, "high": 70.0},
+                ],
+            },
+            "marks": [
+                {
+                    "taken_at": f"2026-{day}T09:00:00+00:00",
+                    "topic": "Fractions" if score > 10 else None,
+                    "score": score,
+                    "max_score": 20.0,
+                    "percent": score * 5,
+                }
+                for day, score in (("01-01", 8.0), ("01-31", 10.0), ("03-01", 12.0), ("03-31", 14.0))
+            ],
+        }
+    ],
+    "lessons": {
+        "done": 23,
+        "no_show_student": 1,
+        "no_show_tutor": 1,
+        "cancelled": 2,
+        "hours_done": 23.5,
+        "completion_rate": 0.92,
+    },
+    "streak": {"current": 9, "since": "2026-02-01T16:30:00+00:00", "longest": 14},
+    "homework": {
+        "assigned": 18,
+        "submitted": 14,
+        "late": 3,
+        "reviewed": 12,
+        "overdue": 2,
+        "open": 2,
+        "completion_rate": 0.875,
+    },
+    "packages": [
+        {
+            "id": PACKAGE,
+            "subject": "Mathematics",
+            "tier_sessions": 8,
+            "sessions_used": 3,
+            "sessions_left": 5,
+            "start_date": "2026-03-01",
+            "end_date": "2026-04-30",
+            "standing": "active",
+            "pace_per_week": 1.5,
+            "expected_end": "2026-04-28",
+            "expected_by": "pace",
+        }
+    ],
+    "sessions_left": 5,
+    "viewer_timezone": "Europe/London",
+    "language": "en",
+}
+progress_link: Mapping[str, Any] = {
+    "id": OTHER,
+    "guardian_id": OTHER,
+    "created_by": tutor,
+    "created_at": "2026-03-01T09:00:00+00:00",
+    "expires_at": "2026-05-30T09:00:00+00:00",
+    "revoked_at": None,
+    "standing": "open",
 }

@@ -362,7 +362,7 @@ async def test_it_stops_before_its_time_is_up(rpcs: Rpcs, gemini: Gemini) -> Non
     rpcs.answer("claim_embeddings", contents("a", more=True))
     rpcs.answer("settle_embeddings", {"settled": 1, "stale": 0})
     done = await embed([0, 10, 20, 30, 40, 50], 45)
-    assert (done.embedded, done.more) == (4, True)
+    assert (done.embedded, done.more) == (2, True), "a third might end at 30, and the model hang for 20 more"
 
 
 async def test_the_scheduler_has_it_done(

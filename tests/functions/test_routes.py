@@ -623,11 +623,181 @@ CASES = [
     ),
     Case(
         "GET",
+        f"/students/{s.STUDENT}/progress?from=2026-01-01&to=2026-03-31",
+        None,
+        "get_progress",
+        {"p_student_id": s.STUDENT, "p_from": "2026-01-01", "p_to": "2026-03-31"},
+        s.progress,
+    ),
+    Case(
+        "GET",
+        f"/students/{s.STUDENT}/progress.html?from=2026-01-01&lang=de",
+        None,
+        "get_progress",
+        {"p_student_id": s.STUDENT, "p_from": "2026-01-01"},
+        s.progress,
+        operation="get_progress_page",
+    ),
+    Case(
+        "POST",
+        f"/guardians/{s.OTHER}/progress-link",
+        None,
+        "create_progress_link",
+        {"p_guardian_id": s.OTHER},
+        {**s.progress_link, "token": s.feed_token},
+        201,
+    ),
+    Case(
+        "GET",
+        f"/guardians/{s.OTHER}/progress-links",
+        None,
+        "list_progress_links",
+        {"p_guardian_id": s.OTHER},
+        {"links": [s.progress_link]},
+    ),
+    Case(
+        "DELETE",
+        f"/progress-links/{s.OTHER}",
+        None,
+        "revoke_progress_link",
+        {"p_link_id": s.OTHER},
+        {**s.progress_link, "revoked_at": "2026-03-02T09:00:00+00:00", "standing": "revoked"},
+    ),
+    Case(
+        "GET",
         "/events?after=731.42&limit=7",
         None,
         "list_events",
         {"p_after": "731.42", "p_limit": 7},
         {"events": [s.event], "next": "731.43", "has_more": True},
+    ),
+    Case(
+        "POST",
+        f"/students/{s.STUDENT}/assessments",
+        {"subject": "Mathematics", "topic": "Fractions", "score": 9, "max_score": 20, "taken_at": "2026-03-24T16:30Z"},
+        "record_assessment",
+        {
+            "p_student_id": s.STUDENT,
+            "p_subject": "Mathematics",
+            "p_topic": "Fractions",
+            "p_score": 9,
+            "p_max_score": 20,
+            "p_taken_at": "2026-03-24T16:30:00Z",
+        },
+        {"event": s.learning_event, "changed": True},
+        201,
+    ),
+    Case(
+        "GET",
+        f"/students/{s.STUDENT}/assessments?limit=7",
+        None,
+        "list_assessments",
+        {"p_student_id": s.STUDENT, "p_limit": 7},
+        {"assessments": [s.learning_event], "has_more": False},
+    ),
+    Case(
+        "POST",
+        f"/students/{s.STUDENT}/homework",
+        {"title": " Fractions, page 12 ", "due_at": "2026-03-30T16:30:00Z", "session_id": s.SESSION},
+        "assign_homework",
+        {
+            "p_student_id": s.STUDENT,
+            "p_title": "Fractions, page 12",
+            "p_due_at": "2026-03-30T16:30:00Z",
+            "p_session_id": s.SESSION,
+        },
+        {"homework": s.homework, "changed": True},
+        201,
+    ),
+    Case(
+        "GET",
+        f"/students/{s.STUDENT}/homework?status=assigned&status=submitted",
+        None,
+        "list_homework",
+        {"p_student_id": s.STUDENT, "p_status": ["assigned", "submitted"], "p_limit": 50},
+        {"homework": [s.homework], "has_more": False},
+    ),
+    Case(
+        "POST",
+        f"/homework/{s.HOMEWORK}/submit",
+        {"comment": "The last one was hard."},
+        "submit_homework",
+        {"p_homework_id": s.HOMEWORK, "p_comment": "The last one was hard."},
+        {"homework": s.homework, "changed": True},
+    ),
+    Case(
+        "POST",
+        f"/homework/{s.HOMEWORK}/review",
+        None,
+        "review_homework",
+        {"p_homework_id": s.HOMEWORK},
+        {"homework": s.homework, "changed": True},
+    ),
+    Case(
+        "POST",
+        f"/students/{s.STUDENT}/notes",
+        {"text": "Likes football.", "is_private": True},
+        "add_note",
+        {"p_student_id": s.STUDENT, "p_text": "Likes football.", "p_is_private": True},
+        {"event": s.learning_event, "changed": True},
+        201,
+    ),
+    Case(
+        "GET",
+        f"/students/{s.STUDENT}/notes",
+        None,
+        "list_notes",
+        {"p_student_id": s.STUDENT, "p_limit": 50},
+        {"notes": [s.learning_event], "has_more": False},
+    ),
+    Case(
+        "GET",
+        f"/students/{s.STUDENT}/learning-events?types=badge&types=note",
+        None,
+        "list_learning_events",
+        {"p_student_id": s.STUDENT, "p_types": ["badge", "note"], "p_limit": 50},
+        {"events": [s.learning_event], "has_more": False},
+    ),
+    Case(
+        "GET",
+        f"/students/{s.STUDENT}/search?q=%20fractions&types=assessment&limit=7",
+        None,
+        "search_learning_events",
+        {"p_student_id": s.STUDENT, "p_query": "fractions", "p_types": ["assessment"], "p_limit": 7},
+        {"hits": [{"event": s.learning_event, "text_rank": 1, "vector_rank": None, "score": 0.016393}]},
+    ),
+    Case(
+        "GET",
+        f"/sessions/{s.SESSION}/prep",
+        None,
+        "brief_inputs",
+        {"p_session_id": s.SESSION},
+        {**s.brief_inputs, "brief": s.brief, "is_fresh": True},
+        operation="prepare_session",
+    ),
+    Case(
+        "GET",
+        f"/sessions/{s.SESSION}/summary",
+        None,
+        "get_summary",
+        {"p_session_id": s.SESSION},
+        {"summary": s.summary},
+    ),
+    Case(
+        "PATCH",
+        f"/sessions/{s.SESSION}/summary",
+        {"text": "We worked on fractions.", "expected_version": 1},
+        "update_summary",
+        {"p_session_id": s.SESSION, "p_text": "We worked on fractions.", "p_expected_version": 1},
+        {"summary": s.summary, "changed": True},
+    ),
+    Case(
+        "POST",
+        f"/sessions/{s.SESSION}/summary/approve",
+        None,
+        "approve_summary",
+        {"p_session_id": s.SESSION},
+        {"summary": s.summary, "changed": True},
     ),
 ]
 IN_TWO_TRIPS = {
@@ -637,9 +807,10 @@ IN_TWO_TRIPS = {
     "preview_series",
     "reschedule_series",
     "request_booking",
+    "draft_summary",
 }
-FOR_THE_SCHEDULER = {"sweep_session_statuses", "deliver_outbox", "clean_up"}
-WITHOUT_A_SIGN_IN = {"health", "get_calendar"}
+FOR_THE_SCHEDULER = {"sweep_session_statuses", "deliver_outbox", "clean_up", "embed_events"}
+WITHOUT_A_SIGN_IN = {"health", "get_calendar", "read_progress_link"}
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -1038,10 +1209,16 @@ async def test_anyone_may_ask_whether_the_functions_answer(client: httpx.AsyncCl
     assert (response.status_code, response.json(), rpcs.count) == (200, {"status": "ok"}, 0)
 
 
-async def test_an_admin_sees_which_clock_the_database_goes_by(tutor: httpx.AsyncClient, rpcs: Rpcs) -> None:
+async def test_an_admin_sees_which_clock_the_database_goes_by_and_what_a_model_lacks(
+    tutor: httpx.AsyncClient, rpcs: Rpcs
+) -> None:
     rpcs.answer("health", {"clock": {"is_real": False, "now": "2026-03-01T09:00:00+00:00"}})
     answer = (await tutor.get("/health")).json()
-    assert answer == {"status": "ok", "clock": {"is_real": False, "now": "2026-03-01T09:00:00Z"}}
+    assert answer == {
+        "status": "ok",
+        "clock": {"is_real": False, "now": "2026-03-01T09:00:00Z"},
+        "model": {"provider": "gemini", "on": False, "missing": ["GEMINI_API_KEY"]},
+    }
 
 
 async def test_others_who_are_signed_in_see_no_clock(tutor: httpx.AsyncClient, rpcs: Rpcs) -> None:

@@ -45,8 +45,8 @@ O may also teach, but teaches nobody here.
 FEEDS = {letter: letter * 43 for letter in PEOPLE}
 """The secrets in the addresses of their calendars."""
 
-LINKS = {letter: letter * 42 + "_" for letter in ("O", "L", "Z")}
-"""Those in the addresses under which their guardians read their progress."""
+LINKS = {name: name.ljust(43, "_") for name in ("O", "L", "Z", "revoked", "expired")}
+"""Those in the addresses under which guardians read how O, L and Z get on; and two of O's that are over."""
 QUESTIONS = {"O": "o" * 43, "L": "l" * 43, "old": "p" * 43}
 """The tokens with which guardians may answer: O's and, too old, another one; L's has lost theirs."""
 
@@ -263,13 +263,17 @@ def subscribe(house: Database) -> None:
             person_id(house, PEOPLE[letter]),
             token,
         )
-    for letter, token in LINKS.items():
+    for name, token in LINKS.items():
         house.run(
-            "insert into private.progress_links (guardian_id, token_hash, created_by_user_id)"
-            " select id, private.progress_token_hash(%s), %s from public.guardians where student_user_id = %s and is_primary",
+            "insert into private.progress_links (guardian_id, token_hash, created_by_user_id, revoked_at, expires_at)"
+            " select id, private.progress_token_hash(%s), %s, case %s when 'revoked' then now() end,"
+            " now() + case %s when 'expired' then interval '0' else interval '90 days' end"
+            " from public.guardians where student_user_id = %s and is_primary",
             token,
             NADIA.id,
-            person_id(house, PEOPLE[letter]),
+            name,
+            name,
+            person_id(house, PEOPLE.get(name, OLIVER)),
         )
 
 

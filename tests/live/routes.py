@@ -112,6 +112,7 @@ def ids_of(house: Database) -> Ids:
         "time_off_id": things.time_off,
         "reschedule_request_id": things.wishes["H"],
         "cancellation_request_id": things.cancellations["H"],
+        "homework_id": things.homework["assigned"],
         "endpoint_id": things.endpoint,
         "delivery_id": things.delivered,
         "token": FEEDS["O"],
@@ -121,7 +122,12 @@ def ids_of(house: Database) -> Ids:
     return {name: str(value) for name, value in known.items()}
 
 
-_QUERY: Mapping[str, str] = {"from": "2026-03-01T00:00:00Z", "to": "2026-04-01T00:00:00Z", "reason": "Ill"}
+_QUERY: Mapping[str, str] = {
+    "from": "2026-03-01T00:00:00Z",
+    "to": "2026-04-01T00:00:00Z",
+    "reason": "Ill",
+    "q": "essays",
+}
 _LENGTHS: Mapping[str | None, int] = {"date": len("2026-03-01")}
 _BODIES: Mapping[str, Row] = {
     "GuardianCreation": {"phone": "+447700900123"},
@@ -158,7 +164,7 @@ def _good(route: Route, name: str, schema: Row, ids: Ids) -> Any:
         return {each: _good(route, each, schema["properties"][each], ids) for each in schema["required"]}
     if schema["type"] == "array":
         return [_good(route, "", schema["items"], ids)]
-    return {"string": "x", "integer": max(schema.get("minimum", 1), 1), "boolean": False}[schema["type"]]
+    return {"string": "x", "number": 1, "integer": max(schema.get("minimum", 1), 1), "boolean": False}[schema["type"]]
 
 
 # --- bad ones -------------------------------------------------------------------------------------------
@@ -205,6 +211,8 @@ def _bad_values(route: Route, name: str, schema: Row, ids: Ids) -> Iterator[Any]
             yield from ([value] for value in _bad_values(route, "", item, ids))
         case "integer":
             yield from ("1", 1.5, True, 10**30, 1e308, [], schema.get("minimum", 0) - 1)
+        case "number":
+            yield from ("1", True, 10**30, 1e308, [], -1)
         case "boolean":
             yield from ("yes", 1, 0, [])
         case _:

@@ -67,6 +67,22 @@ OPEN_TO_OTHERS = {
     "POST /api/bookings/{booking_id}/decline": "its tutor",
     "POST /api/bookings/{booking_id}/cancel": "its student",
     "GET /api/packages/{package_id}/statement": "its student",
+    "POST /api/students/{student_id}/assessments": "who teaches them",
+    "GET /api/students/{student_id}/assessments": "the student and their tutors",
+    "POST /api/students/{student_id}/homework": "who teaches them",
+    "GET /api/students/{student_id}/homework": "the student and their tutors",
+    "POST /api/students/{student_id}/notes": "who teaches them",
+    "GET /api/students/{student_id}/notes": "the student and their tutors",
+    "GET /api/students/{student_id}/learning-events": "the student and their tutors",
+    "GET /api/students/{student_id}/search": "the student and their tutors",
+    "POST /api/homework/{homework_id}/submit": "its people",
+    "POST /api/homework/{homework_id}/review": "its tutor",
+    "GET /api/sessions/{session_id}/prep": "its tutor",
+    "POST /api/sessions/{session_id}/summary": "its tutor",
+    "GET /api/sessions/{session_id}/summary": "its people",
+    "PATCH /api/sessions/{session_id}/summary": "its tutor",
+    "POST /api/sessions/{session_id}/summary/approve": "its tutor",
+    "GET /api/cron/embed-events": "the scheduler",
 }
 """Every other route is for admins alone."""
 

@@ -200,6 +200,35 @@ def _progress_link(house: ServedHouse) -> Write:
     return Write("DELETE", f"/progress-links/{made['id']}", None, None)
 
 
+OLIVERS = f"/students/{OLIVER.id}"
+RESULT = {"subject": "English", "score": 9, "max_score": 20}
+
+
+def _homework(
+    action: str, who: Person, body: dict[str, Any], another: dict[str, Any]
+) -> Callable[[ServedHouse], Write]:
+    def write(house: ServedHouse) -> Write:
+        given = house.sign_in(HARRIET).post(f"{OLIVERS}/homework", json={"title": "An essay"})
+        path = f"/homework/{given.json()['homework']['id']}"
+        if action == "review":
+            assert house.sign_in(OLIVER).post(f"{path}/submit").status_code == 200
+        return Write("POST", f"{path}/{action}", body, another, who)
+
+    return write
+
+
+def _summary(
+    method: str, action: str = "", body: dict[str, Any] | None = None, another: dict[str, Any] | None = None
+) -> Callable[[ServedHouse], Write]:
+    def write(house: ServedHouse) -> Write:
+        lesson = f"/sessions/{english_sessions(house)[0]['id']}"
+        assert house.sign_in(HARRIET).post(f"{lesson}/complete").status_code == 200
+        assert house.sign_in(HARRIET).post(f"{lesson}/summary").status_code == 200
+        return Write(method, f"{lesson}/summary{action}", body, another, HARRIET)
+
+    return write
+
+
 WRITES: dict[str, Callable[[ServedHouse], Write]] = {
     "update_me": lambda _: Write("PATCH", "/me", {"display_name": "Lena O."}, {"display_name": "Lena"}, LENA),
     "create_person": _post(
@@ -313,6 +342,14 @@ WRITES: dict[str, Callable[[ServedHouse], Write]] = {
         "POST", f"/guardians/{one(house, 'select id from public.guardians limit 1')}/progress-link", None, None
     ),
     "revoke_progress_link": _progress_link,
+    "record_assessment": _post(f"{OLIVERS}/assessments", RESULT, HARRIET, score=10),
+    "add_note": _post(f"{OLIVERS}/notes", {"text": "Likes the sea."}, HARRIET, text="another"),
+    "assign_homework": _post(f"{OLIVERS}/homework", {"title": "An essay"}, HARRIET, title="another"),
+    "submit_homework": _homework("submit", OLIVER, {"comment": "Here."}, {"comment": "another"}),
+    "review_homework": _homework("review", HARRIET, {"mark": "A"}, {"mark": "B"}),
+    "draft_summary": _summary("POST"),
+    "update_summary": _summary("PATCH", "", {"text": "We read."}, {"text": "another"}),
+    "approve_summary": _summary("POST", "/approve", {"expected_version": 1}, {"expected_version": 2}),
     "update_settings": lambda _: Write("PATCH", "/settings", {"start_window_mins": 20}, {"start_window_mins": 30}),
 }
 
