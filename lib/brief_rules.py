@@ -107,8 +107,10 @@ class _Record:
         self.results = [_Result(*each) for each in _told(self.of("assessment"), _Assessment)]
         tasks = (_Task(*each) for each in _told(self.of("homework"), _Homework))
         self.tasks = _first_of_each(tasks, lambda task: task.told.homework_id)
-        lessons = (event for event in self.of("session_completed", "session_missed") if not _failed_by_tutor(event))
-        self.lessons = _first_of_each(lessons, lambda event: event.session_id or event.id)
+        # A correction is the last word on a lesson, also where it says that the tutor failed to come.
+        ends = self.of("session_completed", "session_missed")
+        last = _first_of_each(ends, lambda event: event.session_id or event.id)
+        self.lessons = [event for event in last if not _failed_by_tutor(event)]
 
     def of(self, *types: str) -> Iterator[LearningEvent]:
         return (event for event in self.events if event.event_type in types)

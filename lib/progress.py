@@ -168,7 +168,7 @@ class NewProgressLink(ProgressLink):
 
     token: str | None = Field(
         default=None,
-        description="Shown here alone: null when the request is repeated. Whoever has it reads that student's progress.",
+        description="Shown here alone: null when the request is repeated. Whoever has it reads this student's page.",
     )
 
     @computed_field(description="Where the page is, on this host.", examples=["/api/progress/…"])

@@ -49,6 +49,9 @@ class Person:
     def put(self, path: str, body: Row) -> Row:
         return answer_of(self._functions.put(path, json=body))
 
+    def delete(self, path: str) -> Row:
+        return answer_of(self._functions.delete(path))
+
     def try_get(self, path: str, **query: str) -> httpx.Response:
         """The same, where a refusal is expected."""
         return self._functions.get(path, params=query)

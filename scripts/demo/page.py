@@ -71,6 +71,15 @@ class Page:
         self._print(table)
         self.gap()
 
+    def letter(self, text: str, buttons: Sequence[str]) -> None:
+        """What somebody reads on their phone, and the buttons below it."""
+        self.gap()
+        for line in text.strip().splitlines():
+            self._print(Text(line), indent=2 * INDENT)
+        if buttons:
+            self._print(Text("  ".join(f"[{each}]" for each in buttons), style="cyan"), indent=2 * INDENT)
+        self.gap()
+
     def refusal(self, who: str, answer: httpx.Response, *, shown: int = 2) -> None:
         """A problem document as it came; of a list, the first ones."""
         self.gap()

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 
+from scripts.demo.asking import a_guardian_is_asked, everybody_is_reminded
 from scripts.demo.booking import a_booking
 from scripts.demo.cast import scheduler_of
 from scripts.demo.day import a_day, the_buttons
 from scripts.demo.house import Books, Clock
+from scripts.demo.learning import a_page_for_the_family, bilal_prepares, the_family_hears_of_it
 from scripts.demo.looking import nadia_looks, the_audit, the_books, tutor_and_student_look, where_things_are
 from scripts.demo.page import Page
 from scripts.demo.planning import (
@@ -60,4 +62,10 @@ def tell(page: Page, stack: Mapping[str, str], seconds: float) -> None:
     nadia_looks(page, nadia, scheduler, lena, english)
     the_books(page, lena, mathematics, books)
     the_audit(page, nadia, bilal, lena, mathematics)
+
+    a_guardian_is_asked(page, clock, scheduler, everybody, mathematics)
+    everybody_is_reminded(page, clock, scheduler, everybody, mathematics, stack["FUNCTIONS_URL"])
+    bilal_prepares(page, clock, everybody, mathematics)
+    the_family_hears_of_it(page, scheduler, everybody, mathematics)
+    a_page_for_the_family(page, everybody, stack["FUNCTIONS_URL"])
     where_things_are(page, stack)

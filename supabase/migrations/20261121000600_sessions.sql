@@ -150,6 +150,12 @@ grant execute on function
   public.update_settings(
   integer, integer, integer, boolean, boolean, integer, integer, integer, public.message_language, text, text, boolean, integer) to authenticated;
 
+create function private.language_for(p_chosen public.message_language) returns public.message_language
+language sql stable
+set search_path = '' set timezone = 'UTC'
+return coalesce(p_chosen, (select language from public.settings));
+comment on function private.language_for(public.message_language) is 'The language a reader has chosen, or else the house''s.';
+
 -- Words about a status -------------------------------------------------------------------------------
 
 create function private.is_live(p_status public.session_status_enum) returns boolean

@@ -154,7 +154,7 @@ begin
     'is_fresh', coalesce(v_brief.fingerprint = private.brief_fingerprint(v_session, p_ids), false),
     'fingerprint', private.brief_fingerprint(v_session, p_ids),
     'model_allowed', private.model_calls_left(),
-    'language', (select language from public.settings),
+    'language', (select private.language_for(language) from public.accounts where profile_id = v_caller_id),
     'viewer_timezone', (select timezone from public.profiles where id = v_caller_id));
 end;
 $$;
@@ -337,6 +337,9 @@ create policy "Tutors read their summaries, students approved ones, admins all" 
 
 insert into private.event_types (name, description) values
   ('session.summarized', 'A summary of a lesson was approved for the family to read; "text" is its words.');
+insert into private.notices (event_type, reader, template) values
+  ('session.summarized', 'student',  'P21_session_summary'),
+  ('session.summarized', 'guardian', 'P21_session_summary');
 
 create function private.summary_document(p_summary public.session_summaries) returns jsonb
 language sql stable
@@ -397,7 +400,7 @@ begin
                           and occurred_at < v_session.scheduled_end_utc + interval '1 day'))
                order by occurred_at desc, id desc limit 40) as e),
     'summary', private.summary_answer(p_session_id, false) -> 'summary',
-    'language', (select language from public.settings),
+    'language', (select private.language_for(language) from public.accounts where profile_id = v_session.student_user_id),
     'model_allowed', private.model_calls_left(),
     'viewer_timezone', (select timezone from public.profiles where id = v_caller_id));
 end;

@@ -286,7 +286,7 @@ declare
 begin
   return private.progress_document(p_student_id, case v_side when 'tutor' then v_caller_id end, p_from, p_to)
     || jsonb_build_object('viewer_timezone', (select timezone from public.profiles where id = v_caller_id),
-                          'language', (select language from public.settings));
+                          'language', (select private.language_for(language) from public.accounts where profile_id = v_caller_id));
 end;
 $$;
 
@@ -421,7 +421,7 @@ begin
     perform private.refuse(404, 'not_found', 'There is no such page.');
   end if;
   return private.progress_document(v_guardian.student_user_id, null, null, null)
-    || jsonb_build_object('viewer_timezone', v_guardian.timezone, 'language', (select language from public.settings));
+    || jsonb_build_object('viewer_timezone', v_guardian.timezone, 'language', private.language_for(v_guardian.language));
 end;
 $$;
 

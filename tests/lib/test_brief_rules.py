@@ -77,12 +77,13 @@ def test_lessons_that_the_student_missed_are_counted_and_those_of_the_tutor_are_
     assert brief.challenges[0].event_ids == [missed[0].id, missed[1].id]
 
 
-def test_of_a_lesson_that_was_corrected_only_the_last_word_counts() -> None:
-    session_id = uuid4()
-    corrected = event("session_missed", 2.1, status="no_show_student")
-    corrected = corrected.model_copy(update={"session_id": session_id})
-    held = event("session_completed", 2, status="done").model_copy(update={"session_id": session_id})
-    assert brief_by_rules([corrected, held], LESSON, "UTC").challenges == []
+@pytest.mark.parametrize("last_word", [("session_completed", "done"), ("session_missed", "no_show_tutor")])
+def test_of_a_lesson_that_was_corrected_only_the_last_word_counts(last_word: tuple[LearningEventType, str]) -> None:
+    same_lesson = {"session_id": uuid4()}
+    kind, status = last_word
+    corrected = event("session_missed", 2.1, status="no_show_student").model_copy(update=same_lesson)
+    after = event(kind, 2, status=status).model_copy(update=same_lesson)
+    assert brief_by_rules([corrected, after], LESSON, "UTC").challenges == []
 
 
 @pytest.mark.parametrize(("attended", "said"), [(2, []), (3, ["Came to the last 3 lessons."])])
