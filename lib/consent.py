@@ -143,7 +143,7 @@ def page_of(consent: Consent, answered: ConsentAnswer | None) -> Page:
 
 
 def _when(consent: Consent) -> list[str]:
-    """The lesson's time on the guardian's clocks, and on the student's, or the tutor's, where those show another one."""
+    """The lesson's time on the guardian's clocks, and on the student's, or the tutor's, where those tell otherwise."""
     here, student, tutor = map(_known, (consent.timezone, consent.student_timezone, consent.tutor_timezone))
     lesson = Span(consent.scheduled_start_utc, consent.scheduled_end_utc)
     there = [each for each in (student, tutor) if times.hours(lesson, each) != times.hours(lesson, here)]

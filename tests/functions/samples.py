@@ -191,6 +191,12 @@ wish: Mapping[str, Any] = {
     "reason": "School trip",
     "requested_by": student,
     "requested_by_role": "student",
+    "asks_guardian": True,
+    "asked_at": None,
+    "expires_at": None,
+    "unasked_reason": None,
+    "answered_by_guardian": False,
+    "history": [{"step": "requested", "by_role": "student", "at": "2026-03-02T09:00:00.25+00:00"}],
     "decided_at": None,
     "decision_reason": None,
     "session": session,
@@ -490,4 +496,38 @@ feed: Mapping[str, Any] = {
             "updated_at": "2026-02-01T09:00:00.25+00:00",
         }
     ],
+}
+
+consent_token = "T0-ken_5" + "y" * 35
+consent: Mapping[str, Any] = {
+    "status": "pending",
+    "answer_open": True,
+    "answers": ["approve", "reschedule", "call", "keep"],
+    "guardian_name": "Grace Hughes",
+    "language": "en",
+    "timezone": "Europe/London",
+    "student_name": "Oliver Hughes",
+    "student_timezone": "Europe/London",
+    "tutor_name": "Amina Siddiqui",
+    "tutor_timezone": "Asia/Karachi",
+    "subject": "Mathematics",
+    "scheduled_start_utc": "2026-03-31T15:30:00+00:00",
+    "scheduled_end_utc": "2026-03-31T16:30:00+00:00",
+    "session_status": "scheduled",
+    "reason": "Down with the flu",
+    "asked_by": "tutor",
+    "expires_at": "2026-03-30T09:00:00+00:00",
+    "silence_cancels": True,
+    "decided": None,
+}
+consent_given: Mapping[str, Any] = {
+    **consent,
+    "status": "approved",
+    "answer_open": False,
+    "answers": [],
+    "session_status": "cancelled",
+    "expires_at": None,
+    "silence_cancels": False,
+    "decided": {"status": "approved", "at": "2026-03-29T09:00:00+00:00"},
+    "outcome": "decided",
 }
