@@ -109,8 +109,8 @@ as $$
 $$;
 comment on function private.is_timezone(text) is 'Whether a name is a time zone people may live in.';
 
-create type public.language as enum ('en', 'de', 'es');
-comment on type public.language is 'The languages that messages and pages are written in.';
+create type public.message_language as enum ('en', 'de', 'es');
+comment on type public.message_language is 'The languages that messages and pages are written in.';
 
 create function private.is_clock_time(p_time text) returns boolean
 language sql immutable

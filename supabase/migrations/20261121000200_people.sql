@@ -33,7 +33,7 @@ create table public.accounts (
   email text,
   phone text,
   whatsapp_opt_in boolean not null default false,
-  language public.language,
+  language public.message_language,
   quiet_from text,
   quiet_until text,
   deactivated_at timestamptz,
@@ -72,7 +72,7 @@ create table public.guardians (
   email text,
   timezone text not null,
   whatsapp_opt_in boolean not null default false,
-  language public.language,
+  language public.message_language,
   quiet_from text,
   quiet_until text,
   is_primary boolean not null default false,
@@ -362,7 +362,7 @@ begin
      set display_name = coalesce(p_display_name, display_name), timezone = coalesce(p_timezone, timezone)
    where id = v_caller_id;
   update public.accounts
-     set language = nullif(coalesce(p_language, language::text), '')::public.language,
+     set language = nullif(coalesce(p_language, language::text), '')::public.message_language,
          quiet_from = nullif(coalesce(p_quiet_from, quiet_from), ''),
          quiet_until = nullif(coalesce(p_quiet_until, quiet_until), ''),
          whatsapp_opt_in = coalesce(p_whatsapp_opt_in, whatsapp_opt_in)
@@ -407,7 +407,7 @@ set search_path = '' set timezone = 'UTC'
 as $$
 declare
   v_email text := lower(p_email);
-  v_language public.language := nullif(p_language, '');
+  v_language public.message_language := nullif(p_language, '');
   v_profile_id uuid;
   v_violated text;
 begin
@@ -480,7 +480,7 @@ begin
      set phone = nullif(coalesce(p_phone, phone), ''),
          -- A phone that goes takes the wish for WhatsApp along.
          whatsapp_opt_in = coalesce(p_whatsapp_opt_in, whatsapp_opt_in and p_phone is distinct from ''),
-         language = nullif(coalesce(p_language, language::text), '')::public.language,
+         language = nullif(coalesce(p_language, language::text), '')::public.message_language,
          deactivated_at = case
            when p_is_active then null
            when not p_is_active then coalesce(deactivated_at, private.now())
@@ -543,7 +543,7 @@ begin
   insert into public.guardians (
     student_user_id, name, phone, email, timezone, whatsapp_opt_in, language, quiet_from, quiet_until, is_primary)
   values (p_student_id, p_name, nullif(p_phone, ''), nullif(lower(p_email), ''), p_timezone, coalesce(p_whatsapp_opt_in, false),
-          nullif(p_language, '')::public.language, nullif(p_quiet_from, ''), nullif(p_quiet_until, ''), v_is_primary)
+          nullif(p_language, '')::public.message_language, nullif(p_quiet_from, ''), nullif(p_quiet_until, ''), v_is_primary)
   returning * into v_guardian;
   return private.guardian_document(v_guardian);
 exception when check_violation then
@@ -594,7 +594,7 @@ begin
          phone = nullif(coalesce(p_phone, phone), ''),
          email = nullif(lower(coalesce(p_email, email)), ''),
          whatsapp_opt_in = coalesce(p_whatsapp_opt_in, whatsapp_opt_in),
-         language = nullif(coalesce(p_language, language::text), '')::public.language,
+         language = nullif(coalesce(p_language, language::text), '')::public.message_language,
          quiet_from = nullif(coalesce(p_quiet_from, quiet_from), ''),
          quiet_until = nullif(coalesce(p_quiet_until, quiet_until), ''),
          is_primary = coalesce(p_is_primary, is_primary)

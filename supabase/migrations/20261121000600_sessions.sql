@@ -30,7 +30,7 @@ create table public.settings (
   consent_hours integer not null default 48,
   events_kept_days integer not null default 90,
   review_window_days integer not null default 14,
-  language public.language not null default 'en',
+  language public.message_language not null default 'en',
   quiet_from text not null default '21:00',
   quiet_until text not null default '07:00',
   sync_google_calendar boolean not null default false,
@@ -99,7 +99,7 @@ grant execute on function private.get_settings(), public.get_settings() to authe
 create function private.update_settings(
   p_start_window_mins integer, p_delay_grace_mins integer, p_tutor_correction_hours integer, p_sequence_lock boolean,
   p_tutor_may_reschedule boolean, p_consent_hours integer, p_events_kept_days integer, p_review_window_days integer,
-  p_language public.language, p_quiet_from text, p_quiet_until text, p_sync_google_calendar boolean, p_model_calls_a_day integer
+  p_language public.message_language, p_quiet_from text, p_quiet_until text, p_sync_google_calendar boolean, p_model_calls_a_day integer
 ) returns jsonb
 language plpgsql security definer
 set search_path = '' set timezone = 'UTC'
@@ -133,7 +133,7 @@ create function public.update_settings(
   p_start_window_mins integer default null, p_delay_grace_mins integer default null,
   p_tutor_correction_hours integer default null, p_sequence_lock boolean default null,
   p_tutor_may_reschedule boolean default null, p_consent_hours integer default null, p_events_kept_days integer default null,
-  p_review_window_days integer default null, p_language public.language default null, p_quiet_from text default null,
+  p_review_window_days integer default null, p_language public.message_language default null, p_quiet_from text default null,
   p_quiet_until text default null, p_sync_google_calendar boolean default null, p_model_calls_a_day integer default null
 ) returns jsonb
 language sql volatile security invoker
@@ -142,13 +142,13 @@ return private.update_settings(
   p_start_window_mins, p_delay_grace_mins, p_tutor_correction_hours, p_sequence_lock, p_tutor_may_reschedule, p_consent_hours,
   p_events_kept_days, p_review_window_days, p_language, p_quiet_from, p_quiet_until, p_sync_google_calendar, p_model_calls_a_day);
 comment on function public.update_settings(
-  integer, integer, integer, boolean, boolean, integer, integer, integer, public.language, text, text, boolean, integer) is
+  integer, integer, integer, boolean, boolean, integer, integer, integer, public.message_language, text, text, boolean, integer) is
   'Admins change policies of the house; what is left out stays. Refuses: 401, 403 not_allowed, 422 invalid.';
 grant execute on function
   private.update_settings(
-  integer, integer, integer, boolean, boolean, integer, integer, integer, public.language, text, text, boolean, integer),
+  integer, integer, integer, boolean, boolean, integer, integer, integer, public.message_language, text, text, boolean, integer),
   public.update_settings(
-  integer, integer, integer, boolean, boolean, integer, integer, integer, public.language, text, text, boolean, integer) to authenticated;
+  integer, integer, integer, boolean, boolean, integer, integer, integer, public.message_language, text, text, boolean, integer) to authenticated;
 
 -- Words about a status -------------------------------------------------------------------------------
 

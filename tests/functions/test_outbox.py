@@ -226,6 +226,7 @@ def forgot(**counts: Any) -> Mapping[str, Any]:
         "refreshes",
         "consent_tokens",
         "provider_events",
+        "messages",
     )
     return dict.fromkeys(names, 0) | {"more": False} | counts
 
