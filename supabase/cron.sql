@@ -27,6 +27,7 @@ declare
     -- One line for each route under /api/cron.
     'lessonkeeper-complete-sessions', array['* * * * *', format(v_call, '/api/cron/complete-sessions')],
     'lessonkeeper-deliver-outbox', array['* * * * *', format(v_call, '/api/cron/deliver-outbox')],
+    'lessonkeeper-send-reminders', array['* * * * *', format(v_call, '/api/cron/send-reminders')],
     'lessonkeeper-auto-approve-cancellations', array['* * * * *', format(v_call, '/api/cron/auto-approve-cancellations')],
     'lessonkeeper-clean-up', array['17 * * * *', format(v_call, '/api/cron/clean-up')],
     -- pg_cron keeps a row of every run for ever: a week is enough. (pg_net forgets its answers by itself.)

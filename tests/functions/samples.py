@@ -30,6 +30,10 @@ person: Mapping[str, Any] = {
     **tutor,
     "email": "amina@example.com",
     "phone": "+923001234567",
+    "whatsapp_opt_in": True,
+    "language": "en",
+    "quiet_from": "22:00",
+    "quiet_until": "07:00",
     "roles": ["tutor"],
     "is_active": True,
     "has_account": True,
@@ -42,6 +46,9 @@ guardian: Mapping[str, Any] = {
     "email": None,
     "timezone": "Europe/London",
     "whatsapp_opt_in": True,
+    "language": None,
+    "quiet_from": None,
+    "quiet_until": None,
     "is_primary": True,
 }
 request: Mapping[str, Any] = {
@@ -476,6 +483,39 @@ attempt: Mapping[str, Any] = {
     "outcome": "failed",
     "status_code": 500,
     "error": "The endpoint answered 500.",
+}
+message: Mapping[str, Any] = {
+    "id": OTHER,
+    "template": "session_reminder",
+    "kind": "1h",
+    "reader": {"kind": "guardian", "id": OTHER, "name": "Grace Hughes"},
+    "session_id": SESSION,
+    "booking_id": None,
+    "cancellation_request_id": None,
+    "about_start": "2026-03-31T15:30:00+00:00",
+    "status": "failed",
+    "channel": "whatsapp",
+    "provider": "meta",
+    "attempts": 6,
+    "send_after": None,
+    "expires_at": "2026-03-31T15:30:00+00:00",
+    "last_error": "The provider answered 500.",
+    "sent_at": None,
+    "delivered_at": None,
+    "created_at": "2026-03-31T14:30:00+00:00",
+}
+kept_message: Mapping[str, Any] = {
+    "id": WISH,
+    "message_id": OTHER,
+    "template": "session_reminder",
+    "channel": "email",
+    "sent_to": "grace@example.com",
+    "subject": "Reminder: Mathematics with Amina Siddiqui for Oliver Hughes",
+    "body": "Hello Grace Hughes,",
+    "buttons": [{"id": "approve:x", "title": "Cancel the lesson"}],
+    "attachment_name": None,
+    "attachment": None,
+    "created_at": "2026-03-31T14:30:00+00:00",
 }
 feed_token = "o4-Jb_Q0" + "x" * 35
 feed: Mapping[str, Any] = {

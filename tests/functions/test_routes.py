@@ -36,7 +36,20 @@ BOOKED: Mapping[str, Any] = {"booking": s.booking, "viewer_timezone": "Asia/Kara
 
 CASES = [
     Case("GET", "/me", None, "get_me", {}, s.person),
-    Case("PATCH", "/me", {"timezone": "Asia/Karachi"}, "update_me", {"p_timezone": "Asia/Karachi"}, s.person),
+    Case(
+        "PATCH",
+        "/me",
+        {"timezone": "Asia/Karachi", "language": "", "quiet_from": "21:30", "quiet_until": "", "whatsapp_opt_in": True},
+        "update_me",
+        {
+            "p_timezone": "Asia/Karachi",
+            "p_language": "",
+            "p_quiet_from": "21:30",
+            "p_quiet_until": "",
+            "p_whatsapp_opt_in": True,
+        },
+        s.person,
+    ),
     Case("POST", "/me/calendar-token", None, "rotate_calendar_token", {}, {"token": s.feed_token}, 201),
     Case(
         "POST",
@@ -46,6 +59,7 @@ CASES = [
             "display_name": " Amina Siddiqui ",
             "timezone": "Asia/Karachi",
             "roles": ["tutor"],
+            "language": "de",
         },
         "create_person",
         {
@@ -53,6 +67,8 @@ CASES = [
             "p_display_name": "Amina Siddiqui",
             "p_timezone": "Asia/Karachi",
             "p_roles": ["tutor"],
+            "p_language": "de",
+            "p_whatsapp_opt_in": False,
         },
         s.person,
         201,
@@ -629,6 +645,25 @@ CASES = [
         {"p_after": "731.42", "p_limit": 7},
         {"events": [s.event], "next": "731.43", "has_more": True},
     ),
+    Case(
+        "GET",
+        f"/messages?session_id={s.SESSION}&status=failed&limit=7",
+        None,
+        "list_messages",
+        {"p_session_id": s.SESSION, "p_status": "failed", "p_limit": 7},
+        {"messages": [s.message], "has_more": False},
+    ),
+    Case(
+        "POST",
+        f"/messages/{s.OTHER}/retry",
+        None,
+        "retry_message",
+        {"p_message_id": s.OTHER},
+        {**s.message, "status": "pending", "send_after": "2026-03-31T14:31:00+00:00"},
+    ),
+    Case(
+        "GET", "/inbox?limit=7", None, "list_inbox", {"p_limit": 7}, {"messages": [s.kept_message], "has_more": False}
+    ),
 ]
 IN_TWO_TRIPS = {
     "generate_month",
@@ -638,7 +673,13 @@ IN_TWO_TRIPS = {
     "reschedule_series",
     "request_booking",
 }
-FOR_THE_SCHEDULER = {"sweep_session_statuses", "deliver_outbox", "clean_up", "auto_approve_cancellations"}
+FOR_THE_SCHEDULER = {
+    "sweep_session_statuses",
+    "deliver_outbox",
+    "send_reminders",
+    "clean_up",
+    "auto_approve_cancellations",
+}
 WITHOUT_A_SIGN_IN = {"health", "get_calendar", "read_consent", "answer_consent"}
 FOR_A_PROVIDER = {"take_aisensy_notification", "verify_whatsapp_address", "take_whatsapp_notification"}
 
@@ -1045,7 +1086,12 @@ async def test_anyone_may_ask_whether_the_functions_answer(client: httpx.AsyncCl
 async def test_an_admin_sees_which_clock_the_database_goes_by(tutor: httpx.AsyncClient, rpcs: Rpcs) -> None:
     rpcs.answer("health", {"clock": {"is_real": False, "now": "2026-03-01T09:00:00+00:00"}})
     answer = (await tutor.get("/health")).json()
-    assert answer == {"status": "ok", "clock": {"is_real": False, "now": "2026-03-01T09:00:00Z"}}
+    off: dict[str, object] = {"on": False, "missing": []}
+    assert answer == {
+        "status": "ok",
+        "clock": {"is_real": False, "now": "2026-03-01T09:00:00Z"},
+        "channels": {"whatsapp": off, "email": off},
+    }
 
 
 async def test_others_who_are_signed_in_see_no_clock(tutor: httpx.AsyncClient, rpcs: Rpcs) -> None:
