@@ -13,6 +13,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from tests.database import Database, Refused
+from tests.db.consents import ANSWERS, token_for
 from tests.db.dispatch import claim, endpoint, happen, result, settle
 from tests.db.lessons import instant, lesson
 from tests.house import (
@@ -54,6 +55,7 @@ class Storm:
             self._tier, self._pattern, self._zone, self._renewal, self._button, self._clock, self._clock,
             self._new_time, self._series, self._wish, self._wish, self._turn, self._turn,
             self._request, self._decision, self._decision, self._hours,
+            self._answer, self._answer, self._silence,
         ]  # fmt: skip
 
     def call(self) -> Call:
@@ -189,6 +191,30 @@ class Storm:
         start = f"2026-03-{self._chance.randrange(12, 31)} 07:00+00"
         return NADIA, function, {"p_request_id": request_id} | ({"p_start_utc": start} if "accept" in function else {})
 
+    def _answer(self, match: Match) -> Call:
+        """A guardian's, through the link or by a tap beside one about another lesson."""
+        tokens = [self._token(match), self._token(self._chance.choice(MATCHES))]
+        how = [self._chance.choice([*ANSWERS]) for _ in tokens]
+        if self._chance.random() < 0.5:
+            return "service_role", "answer_consent", {"p_token": tokens[0], "p_answer": how[0]}
+        taps = [
+            {"provider": "meta", "provider_event_id": str(self._chance.random()), "token": token, "answer": answer}
+            for token, answer in zip(tokens, how, strict=True)
+        ]
+        return "service_role", "answer_consent_messages", {"p_answers": Jsonb(taps)}
+
+    def _silence(self, match: Match) -> Call:
+        self._house.run(
+            "update public.cancellation_requests set asked_at = private.now(), expires_at = private.now()"
+            " where id = %s",
+            self._one_of(OPEN_QUESTIONS, match),
+        )
+        return "service_role", "auto_approve_cancellations", {}
+
+    def _token(self, match: Match) -> str:
+        request_id = self._one_of(OPEN_QUESTIONS, match)
+        return token_for(self._house, request_id) if request_id.int else "x" * 43
+
     def _one_of(self, query: str, match: Match) -> UUID:
         """One of the match's ids that the query finds, or an id that is nothing's."""
         found = [each for (each,) in self._house.rows(f"{query} order by 1", match.id)]
@@ -196,6 +222,12 @@ class Storm:
 
     def _renewal(self, match: Match) -> Call:
         return NADIA, "renew_package", {"p_package_id": match.package_id, "p_create": False}
+
+
+OPEN_QUESTIONS = (
+    "select r.id from public.cancellation_requests r join public.sessions s on s.id = session_id"
+    " where match_id = %s and r.status = 'pending' and r.asked_guardian_id is not null"
+)
 
 
 def shifted(house: Database, arguments: dict[str, Any], minutes: int) -> dict[str, Any]:
@@ -220,6 +252,7 @@ GETS_THROUGH = {
     "refresh_session_statuses", "sweep_session_statuses", "request_booking", "accept_booking", "decline_booking",
     "cancel_booking", "set_availability", "reschedule_session", "reschedule_series",
     "request_reschedule", "request_cancellation", "accept_reschedule_request", "approve_cancellation",
+    "answer_consent", "answer_consent_messages", "auto_approve_cancellations",
 }  # fmt: skip
 """What must have succeeded now and then, or the storm would prove nothing of it."""
 
@@ -240,8 +273,10 @@ def test_a_storm_of_all_that_locks_never_deadlocks(database_url: str, chance: Ra
             def act(client: Database, number: int, calls: list[Call] = calls) -> str:
                 who, function, arguments = calls[number]
                 answer = client.call(who, function, **arguments)
-                # A month run tells of a deadlock in a match's result instead of failing.
-                assert "failed" not in [each.get("code") for each in answer.get("results", [])], answer
+                # Some tell of a deadlock in a result instead of failing.
+                results = answer.get("results", [])
+                assert "failed" not in [each.get("code", each.get("outcome")) for each in results], answer
+                assert function != "auto_approve_cancellations" or not answer["failed"], answer
                 return function
 
             answers, refused = split(clients.at_once(act))
@@ -378,6 +413,19 @@ class Held:
             house.call(ENGLISH.student, function, **ask)["request"]["id"]
             for function in ("request_reschedule", "request_cancellation")
         )
+        house.run(
+            "update public.cancellation_requests set asked_guardian_id ="
+            " (select id from public.guardians where student_user_id = requested_by_user_id)"
+        )
+        token = token_for(house, cancellation)
+        # The guardian kept silent about the last.
+        silent = {"p_session_id": self.sessions[-1]["id"], "p_reason": "ill"}
+        house.run(
+            "update public.cancellation_requests set asked_at = private.now(), expires_at = private.now(),"
+            " asked_guardian_id = (select id from public.guardians where student_user_id = requested_by_user_id)"
+            " where id = %s",
+            house.call(ENGLISH.student, "request_cancellation", **silent)["request"]["id"],
+        )
         extra = {"p_match_id": ENGLISH.id, "p_reason": "more", "p_package_id": ENGLISH.package_id}
         self.actions: dict[str, Callable[[Database], Any]] = {
             "complete the second": self._status(2, "done"),
@@ -430,6 +478,10 @@ class Held:
             "withdraw the cancelling": lambda db: db.call(
                 ENGLISH.student, "withdraw_cancellation", p_request_id=cancellation
             ),
+            "agree as the guardian": answering(token, "approve"),
+            "want another time as the guardian": answering(token, "reschedule"),
+            "keep the lesson by a tap": tapping(token, "keep"),
+            "take silence for consent": take_silence,
             "review last night's": lambda db: db.call(
                 ENGLISH.student, "review_session", p_session_id=last_night, p_rating=5
             ),
@@ -480,6 +532,27 @@ class Held:
         pid = client.connection.info.backend_pid
         query = "select wait_event_type is not distinct from 'Lock' from pg_stat_activity where pid = %s"
         return self.house.value(query, pid)
+
+
+def answering(token: str, answer: str) -> Callable[[Database], Any]:
+    """A guardian's answer through the link."""
+    return lambda db: db.call("service_role", "answer_consent", p_token=token, p_answer=answer)
+
+
+def tapping(token: str, answer: str) -> Callable[[Database], Any]:
+    """A guardian's answer as a message; it must not fail."""
+    said = [{"provider": "meta", "provider_event_id": "1", "token": token, "answer": answer}]
+
+    def tap(db: Database) -> None:
+        told = db.call("service_role", "answer_consent_messages", p_answers=Jsonb(said))
+        assert told["results"][0]["outcome"] in {"decided", "already", "too_late"}
+
+    return tap
+
+
+def take_silence(db: Database) -> None:
+    """The scheduler's; it must not fail."""
+    assert db.call("service_role", "auto_approve_cancellations")["failed"] == 0
 
 
 def taken_back(client: Database, action: Callable[[Database], Any]) -> None:
