@@ -416,13 +416,14 @@ CASES = [
     Case(
         "POST",
         f"/sessions/{s.SESSION}/missed",
-        {"by": "tutor", "notes": "Train", "reason": " strike ", "expected_version": 3},
+        {"by": "tutor", "notes": "Train", "reason": " strike ", "notify_guardian": True, "expected_version": 3},
         "mark_missed",
         {
             "p_session_id": s.SESSION,
             "p_by": "tutor",
             "p_notes": "Train",
             "p_reason": "strike",
+            "p_notify_guardian": True,
             "p_expected_version": 3,
         },
         {**SEEN, "changed": True},

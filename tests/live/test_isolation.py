@@ -48,6 +48,8 @@ OPEN_TO_OTHERS = {
     "POST /api/sessions/refresh-status": "anyone, their own",
     "GET /api/cron/complete-sessions": "the scheduler, with a secret of its own, and nobody's token",
     "GET /api/cron/deliver-outbox": "the same",
+    "GET /api/cron/send-reminders": "the same",
+    "GET /api/messages": "anyone, their own",
     "GET /api/cron/clean-up": "the same",
     "POST /api/requests": "students for themselves",
     "GET /api/listings": "anyone with a role",
