@@ -166,6 +166,14 @@ def _series(house: ServedHouse) -> Write:
     return Write("POST", f"/matches/{ENGLISH.id}/reschedule", body, body | {"reason": "another"})
 
 
+def _unreached(house: ServedHouse) -> Write:
+    """The guardian has an address no more when the lessons are planned."""
+    english_sessions(house)
+    house.database.run("update public.messages set status = 'unreachable', send_after = private.now()")
+    message = one(house, "select id from public.messages where expires_at > private.now() order by id limit 1")
+    return Write("POST", f"/messages/{message}/retry", None, None)
+
+
 def _delivered(house: ServedHouse) -> Write:
     """What was given up, because nobody listens there any more."""
     assert house.sign_in(NADIA).post("/webhook-endpoints", json={"url": HOOK}).status_code == 201
@@ -302,6 +310,7 @@ WRITES: dict[str, Callable[[ServedHouse], Write]] = {
     "delete_webhook_endpoint": _webhook("DELETE"),
     "rotate_webhook_secret": _webhook("POST", "/rotate-secret"),
     "replay_delivery": _delivered,
+    "retry_message": _unreached,
     "update_settings": lambda _: Write("PATCH", "/settings", {"start_window_mins": 20}, {"start_window_mins": 30}),
 }
 
