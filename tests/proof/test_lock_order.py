@@ -13,6 +13,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from tests.database import Database, Refused
+from tests.db import letters
 from tests.db.consents import ANSWERS, token_for
 from tests.db.dispatch import claim, endpoint, happen, result, settle
 from tests.db.lessons import instant, lesson
@@ -55,7 +56,7 @@ class Storm:
             self._tier, self._pattern, self._zone, self._renewal, self._button, self._clock, self._clock,
             self._new_time, self._series, self._wish, self._wish, self._turn, self._turn,
             self._request, self._decision, self._decision, self._hours,
-            self._answer, self._answer, self._silence,
+            self._answer, self._answer, self._silence, self._post, self._post, self._letters,
         ]  # fmt: skip
 
     def call(self) -> Call:
@@ -211,6 +212,36 @@ class Storm:
         )
         return "service_role", "auto_approve_cancellations", {}
 
+    def _post(self, _match: Match) -> Call:
+        return "service_role", self._chance.choice(("plan_reminders", "claim_messages")), {"p_limit": 10}
+
+    def _letters(self, _match: Match) -> Call:
+        """What becomes of messages: their dispatcher's word, their provider's, or an admin has one sent again."""
+        what = self._chance.choice(("settle_messages", "settle_messages", "note_message_statuses", "retry_message"))
+        if what == "settle_messages":
+            query = "select id, lease_id from public.messages where leased_until is not null order by id limit 10"
+            results = [
+                letters.result(
+                    {"message_id": str(message_id), "lease_id": str(lease_id)},
+                    self._chance.choice(("sent", "sent", "refused", "failed", "unknown")),
+                )
+                | {"provider_message_id": str(message_id)}
+                for message_id, lease_id in self._house.rows(query)
+            ]
+            self._chance.shuffle(results)
+            return "service_role", what, {"p_results": Jsonb(results)}
+        if what == "note_message_statuses":
+            query = "select id::text from public.messages where status = 'sent' order by id limit 10"
+            said = [
+                {"provider": "resend", "provider_message_id": name, "status": self._chance.choice(("read", "failed"))}
+                for (name,) in self._house.rows(query)
+            ]
+            self._chance.shuffle(said)
+            return "service_role", what, {"p_statuses": Jsonb(said)}
+        query = "select id from public.messages where status in ('failed', 'unknown') order by id limit 10"
+        lost = self._house.rows(query)
+        return NADIA, what, {"p_message_id": self._chance.choice(lost)[0] if lost else UUID(int=0)}
+
     def _token(self, match: Match) -> str:
         request_id = self._one_of(OPEN_QUESTIONS, match)
         return token_for(self._house, request_id) if request_id.int else "x" * 43
@@ -253,6 +284,7 @@ GETS_THROUGH = {
     "cancel_booking", "set_availability", "reschedule_session", "reschedule_series",
     "request_reschedule", "request_cancellation", "accept_reschedule_request", "approve_cancellation",
     "answer_consent", "answer_consent_messages", "auto_approve_cancellations",
+    "plan_reminders", "claim_messages", "settle_messages", "note_message_statuses", "retry_message",
 }  # fmt: skip
 """What must have succeeded now and then, or the storm would prove nothing of it."""
 
@@ -332,7 +364,7 @@ def test_the_end_of_a_match_and_everything_else_about_it(database_url: str, chan
 PAUSES = (
     "requests", "matches", "listings", "availability", "bookings", "profiles", "sessions", "reschedule_requests",
     "cancellation_requests", "packages", "credit_ledger", "learning_events", "reviews", "webhook_endpoints",
-    "deliveries",
+    "deliveries", "messages",
 )  # fmt: skip
 
 # An action that sets lk.pause waits here, after it has written to the table and before any other trigger.
@@ -417,6 +449,14 @@ class Held:
             "update public.cancellation_requests set asked_guardian_id ="
             " (select id from public.guardians where student_user_id = requested_by_user_id)"
         )
+        # The guardian's question and another message are on their way, a third is sent.
+        guardian_id = house.value("select asked_guardian_id from public.cancellation_requests")
+        letters.write(house, guardian_id, "P26_cancellation_request", cancellation_request_id=cancellation)
+        posted, sent = letters.claim(house, limit=2), letters.write(house, ENGLISH.student)
+        taken = "update public.messages set status = 'sent', provider = 'meta', provider_message_id = 'wamid.1'"
+        house.run(f"{taken} where id = %s", sent)
+        refused = letters.write(house, ENGLISH.student, status="failed")
+        heard = [{"provider": "meta", "provider_message_id": "wamid.1", "status": "failed"}]
         token = token_for(house, cancellation)
         # The guardian kept silent about the last.
         silent = {"p_session_id": self.sessions[-1]["id"], "p_reason": "ill"}
@@ -498,6 +538,14 @@ class Held:
             "report what was sent": lambda db: db.call("service_role", "settle_deliveries", p_results=results),
             "send something": lambda db: db.call("service_role", "claim_deliveries"),
             "forget what is old": lambda db: db.call("service_role", "clean_up"),
+            "plan the reminders": letters.plan,
+            "take messages out": letters.claim,
+            "report that messages are sent": lambda db: letters.settle(db, *map(letters.result, posted)),
+            "report that messages are not": lambda db: letters.settle(
+                db, *(letters.result(each, "refused") for each in posted)
+            ),
+            "hear from a provider": lambda db: db.call("service_role", "note_message_statuses", p_statuses=heard),
+            "have a message sent again": self._call("retry_message", p_message_id=refused),
             "change the webhook": self._call("update_webhook_endpoint", p_endpoint_id=hook, p_is_enabled=False),
             "delete the webhook": self._call("delete_webhook_endpoint", p_endpoint_id=hook),
             "replay a message": self._call("replay_delivery", p_delivery_id=delivered["delivery_id"]),

@@ -20,6 +20,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from tests.database import Database, Refused, clone
+from tests.db import letters
 from tests.db.consents import token_for, wish
 from tests.db.dispatch import claim, endpoint, happen, result, settle
 from tests.house import (
@@ -81,6 +82,10 @@ class House(NamedTuple):
     """
     tokens: tuple[str, str]
     """With which the guardian may answer about the session to come and about the later one."""
+    posted: tuple[dict[str, Any], dict[str, Any]]
+    """Two messages that a dispatcher has: the guardian's question, whose lease has run out, and another."""
+    refused: UUID
+    """A message that was refused."""
 
 
 @pytest.fixture(scope="session")
@@ -116,6 +121,8 @@ def _lived_in(db: Database, url: str) -> House:
     )
     db.call(NADIA, "tutor_update_session", p_session_id=cancelled, p_status="cancelled", p_reason="ill")
     ask = {"p_session_id": to_come, "p_reason": "ill"}
+    reached = "update public.guardians set phone = '+447700900188', whatsapp_opt_in = true where student_user_id = %s"
+    db.run(reached, OLIVER.id)
     wishes = {
         "another time": db.call(OLIVER, "request_reschedule", **ask),
         "the tutor's": db.call(HARRIET, "request_reschedule", **ask),
@@ -139,8 +146,11 @@ def _lived_in(db: Database, url: str) -> House:
         happen(db)
     delivered, *leased = claim(db)
     settle(db, delivered)
+    question, other, refused = _post(db, asked)
     return House(
         url=url,
+        posted=(question, other),
+        refused=UUID(refused["message_id"]),
         drafts=(UUID(drafts[0]["booking"]["id"]), UUID(drafts[1]["booking"]["id"])),
         offered=offered,
         sessions=(done, begun, last_night, cancelled, to_come),
@@ -156,6 +166,28 @@ def _lived_in(db: Database, url: str) -> House:
         wishes=asked,
         tokens=(token_for(db, asked["to cancel"]), token_for(db, asked["later"])),
     )
+
+
+def _post(db: Database, asked: Mapping[str, UUID]) -> list[dict[str, Any]]:
+    """The guardian's question about the session to come and another message, leased, and one that was refused.
+
+    The question about the silent one was sent, that about the later one waits, as all the others do.
+    """
+    claimed = letters.claim(db, limit=500)
+    query = "select cancellation_request_id, id::text from public.messages where template = 'P26_cancellation_request'"
+    number_of = dict(db.rows(query))
+    letter_of = {each["message_id"]: each for each in claimed}
+    question, later, silent = (letter_of.pop(number_of[asked[name]]) for name in ("to cancel", "later", "silence"))
+    other, refused, *others = letter_of.values()
+    named = {"channel": "whatsapp", "provider": "meta", "provider_message_id": "wamid.1"}
+    letters.settle(
+        db,
+        letters.result(silent, **named),
+        letters.result(refused, "refused"),
+        *(letters.result(each, "deferred", send_after=MIDWAY) for each in (later, *others)),
+    )
+    db.run("update public.messages set leased_until = private.now() where id = %s", question["message_id"])
+    return [question, other, refused]
 
 
 # --- what is done, and where it may be stopped ------------------------------------------------------------
@@ -218,6 +250,10 @@ def deeds(house: House) -> dict[str, Deed]:
     def settled(outcome: str, order: int) -> Deed:
         results = [result(each, outcome) for each in house.leased]
         return call("settle_deliveries", "service_role", results=results[::order])
+
+    def reported(outcome: str, order: int) -> Deed:
+        results = [letters.result(each, outcome) for each in house.posted]
+        return call("settle_messages", "service_role", results=results[::order])
 
     def tapped(answer: str, order: int) -> Deed:
         answers = [
@@ -377,6 +413,16 @@ def deeds(house: House) -> dict[str, Deed]:
         "settle_deliveries (one way)": settled("gone", 1),
         "settle_deliveries (the other)": settled("delivered", -1),
         "clean_up": call("clean_up", "service_role"),
+        "plan_reminders": call("plan_reminders", "service_role"),
+        "claim_messages": call("claim_messages", "service_role"),
+        "settle_messages (one way)": reported("sent", 1),
+        "settle_messages (the other)": reported("refused", -1),
+        "note_message_statuses": call(
+            "note_message_statuses",
+            "service_role",
+            statuses=[{"provider": "meta", "provider_message_id": "wamid.1", "status": "failed"}],
+        ),
+        "retry_message": call("retry_message", message_id=house.refused),
         "move_session_to_package (there)": call(
             "move_session_to_package", session_id=done, package_id=house.beside, reason="mixed up"
         ),
@@ -439,6 +485,11 @@ def gates(house: House) -> list[Gate]:
             "select from public.deliveries where id = %s for update",
             [house.delivered, *(each["delivery_id"] for each in house.leased)],
         ),
+        (
+            "select from public.messages where id = %s for update",
+            [*(each["message_id"] for each in house.posted), house.refused],
+        ),
+        ("select from public.messages where provider_message_id = %s for update", ["wamid.1"]),
         (
             "select pg_advisory_xact_lock(hashtextextended(%s, 0))",
             ["lessonkeeper.admins", "lessonkeeper.import"],
