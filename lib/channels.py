@@ -45,7 +45,7 @@ _PORTS: Mapping[str, int] = {"smtp": 587, "smtps": 465}
 class ChannelState(Answer):
     """Whether people can be told this way."""
 
-    provider: str | None = Field(description="Who carries what goes out; null: none is chosen.", examples=["resend"])
+    provider: str | None = Field(description="Who carries what goes out, if anybody is chosen.", examples=["resend"])
     on: bool
     missing: list[str] = Field(description="Variables without which the chosen provider is off.")
 

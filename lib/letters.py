@@ -231,16 +231,28 @@ def _told(message: Message, post: Post) -> Mapping[str, object]:
     if message.consent_token:
         told["link"] = f"{post.public_url}/api/consent/{message.consent_token}"
     if message.lessons:
-        whens = [_when(message, lesson.span) for lesson in message.lessons]
-        told |= {"lessons": whens, "first": whens[0], "last": whens[-1], "count": len(whens)}
+        told |= _plan(message)
     return told
 
 
+def _plan(message: Message) -> dict[str, object]:
+    """Lessons in a list; one sentence at its end speaks of all changes of clocks on the way."""
+    lines = [times.listed(lesson.span, *_clocks(message)) for lesson in message.lessons]
+    first, last = message.lessons[0], message.lessons[-1]
+    whole = Span(first.scheduled_start_utc, last.scheduled_end_utc)
+    note = times.note_of_changes(whole, *_clocks(message))
+    return {"lessons": lines, "count": len(lines), "first": lines[0], "last": lines[-1] + note}
+
+
 def _when(message: Message, span: Span) -> str:
-    """On the reader's clocks, and on those of the other side: for a student and their guardians that is the tutor."""
+    return times.written(span, *_clocks(message))
+
+
+def _clocks(message: Message) -> tuple[Language, str, str]:
+    """The reader's language and zone, and that of the other side: for a student and their guardians the tutor's."""
     reader, matter = message.reader, message.matter
     other = matter.student if reader.kind == "tutor" else matter.tutor
-    return times.written(span, reader.language, _known(reader.timezone), _known(other.timezone))
+    return reader.language, _known(reader.timezone), _known(other.timezone)
 
 
 def _known(timezone: str) -> str:

@@ -62,6 +62,7 @@ class CleanedUp(Answer):
     answers: int = Field(description="Kept for repeated calls.")
     call_counts: int
     refreshes: int
+    messages: int = Field(description="That are over, with their words in the inbox.")
     consent_tokens: int = Field(description="Of links that guardians have had.")
     provider_events: int = Field(description="Kept so that a provider's repetition changes nothing.")
     more: bool = Field(description="The time was up. The next call goes on.")

@@ -18,7 +18,7 @@ from lib.answers import (
 )
 from lib.cursors import Cursor, CursorText, after
 from lib.database import Database
-from lib.fields import ExpectedVersion, Instant, Notes, Reason, Request
+from lib.fields import ExpectedVersion, Flag, Instant, Notes, Reason, Request
 from lib.zones import Timezone
 
 
@@ -81,6 +81,7 @@ class SessionMissed(Request):
         default=None, description="The tutor's notes, which the student reads. Left out: kept; empty: cleared."
     )
     reason: Reason | None = Field(default=None, description="Needed for a correction by an admin.")
+    notify_guardian: Flag = Field(default=False, description="Has the guardian told that the student was not there.")
     expected_version: ExpectedVersion | None = None
 
 

@@ -4,13 +4,13 @@ A zone is called by the city that the IANA database names it after, as people do
 """
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import NamedTuple
 
 import pendulum
 
 from lib.fields import Language
-from lib.zones import Change, changes, to_local, zone
+from lib.zones import Change, changes, to_local, to_utc, zone
 
 _DAY_FORMATS: Mapping[Language, str] = {
     "en": "dddd, D MMMM YYYY",
@@ -66,10 +66,26 @@ def written(span: Span, language: Language, here: str, there: str) -> str:
         here: the reader's zone.
         there: the zone of whoever is on the other side.
     """
+    return listed(span, language, here, there) + note_of_changes(span, language, here, there)
+
+
+def listed(span: Span, language: Language, here: str, there: str) -> str:
+    """The same for one of several lines, without the sentence about changes of clocks."""
     text = _HERE[language].format(day=day(span.start, language, here), hours=hours(span, here), zone=place(here))
-    if _differs(span, here, there):
-        text += _there(span, language, here, there)
-    return text + _note_of_changes(span.start, language, here, there)
+    return text + (_there(span, language, here, there) if _differs(span, here, there) else "")
+
+
+def note_of_changes(span: Span, language: Language, here: str, there: str) -> str:
+    """The sentence about changes of clocks between a week before a span and the end of the week it ends in, if any.
+
+    Zones that change at the same instant by the same step are one change to people, and called by the reader's.
+    """
+    found = {change: name for name in (there, here) for change in _changes_around(span, name)}
+    told = [
+        _ONE_CHANGE[language].format(zone=place(name), date=_date(change, language, name))
+        for change, name in sorted(found.items())
+    ]
+    return _CLOCKS_CHANGE[language].format(changes=_AND[language].join(told)) if told else ""
 
 
 def day(instant: datetime, language: Language, zone_name: str) -> str:
@@ -104,22 +120,11 @@ def _differs(span: Span, here: str, there: str) -> bool:
     return any(_on_clocks(instant, here).naive() != _on_clocks(instant, there).naive() for instant in span)
 
 
-def _note_of_changes(start: datetime, language: Language, here: str, there: str) -> str:
-    """Zones that change at the same instant by the same step are one change to people, and called by the reader's."""
-    found = {change: name for name in (there, here) for change in _changes_around(start, name)}
-    told = [
-        _ONE_CHANGE[language].format(zone=place(name), date=_date(change, language, name))
-        for change, name in sorted(found.items())
-    ]
-    return _CLOCKS_CHANGE[language].format(changes=_AND[language].join(told)) if told else ""
-
-
-def _changes_around(start: datetime, zone_name: str) -> list[Change]:
-    """From a week before the lesson to the end of the week it lies in, on the clocks of that zone."""
-    local = to_local(start, zone(zone_name))
-    to_monday = timedelta(days=7 - local.weekday())
-    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
-    return list(changes(zone(zone_name), start - _WEEK, midnight.astimezone(start.tzinfo) + to_monday))
+def _changes_around(span: Span, zone_name: str) -> list[Change]:
+    """From a week before a span to the end of the week it ends in, on the clocks of that zone."""
+    last = to_local(span.end, zone(zone_name))
+    next_monday = last.date() + timedelta(days=7 - last.weekday())
+    return list(changes(zone(zone_name), span.start - _WEEK, to_utc(next_monday, time(), zone(zone_name)).utc))
 
 
 def _date(change: Change, language: Language, zone_name: str) -> str:

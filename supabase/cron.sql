@@ -28,6 +28,7 @@ declare
     'lessonkeeper-complete-sessions', array['* * * * *', format(v_call, '/api/cron/complete-sessions')],
     'lessonkeeper-deliver-outbox', array['* * * * *', format(v_call, '/api/cron/deliver-outbox')],
     'lessonkeeper-embed-events', array['*/5 * * * *', format(v_call, '/api/cron/embed-events')],
+    'lessonkeeper-send-reminders', array['* * * * *', format(v_call, '/api/cron/send-reminders')],
     'lessonkeeper-auto-approve-cancellations', array['* * * * *', format(v_call, '/api/cron/auto-approve-cancellations')],
     'lessonkeeper-sync-calendar', array['* * * * *', format(v_call, '/api/cron/sync-calendar')],
     'lessonkeeper-clean-up', array['17 * * * *', format(v_call, '/api/cron/clean-up')],

@@ -97,8 +97,8 @@ class Smtp:
         message["Date"] = formatdate()
         message["Message-ID"] = f"<{letter.id}@{parseaddr(self._sender)[1].rpartition('@')[2]}>"
         message["Auto-Submitted"] = "auto-generated"
+        message.set_content(letter.body)  # which clears what is said of the content, so that follows
         message["Content-Language"] = letter.language
-        message.set_content(letter.body)
         if letter.attachment is not None:
             _attach(message, letter.attachment)
         return message

@@ -27,8 +27,8 @@ create type public.message_outcome as enum ('sent', 'failed', 'refused', 'unknow
 comment on type public.message_outcome is
   'How an attempt ended: taken; not this time; never; nobody can tell; not at this hour; the reader has no address.';
 
-create type public.reader as enum ('tutor', 'student', 'guardian', 'admin');
-comment on type public.reader is 'In which capacity somebody is told.';
+create type public.message_reader as enum ('tutor', 'student', 'guardian', 'admin');
+comment on type public.message_reader is 'In which capacity somebody is told.';
 
 -- What there is to say -------------------------------------------------------------------------------
 
@@ -100,7 +100,7 @@ comment on function private.follow_notices() is 'Keeps the reaction that writes 
 create table public.messages (
   id uuid primary key default gen_random_uuid(),
   template text not null references private.templates (name),
-  reader public.reader not null,
+  reader public.message_reader not null,
   reader_profile_id uuid references public.profiles (id),
   reader_guardian_id uuid references public.guardians (id) on delete cascade,
   reader_id uuid not null generated always as (coalesce(reader_profile_id, reader_guardian_id)) stored,
@@ -187,8 +187,12 @@ create table public.inbox_messages (
 );
 comment on table public.inbox_messages is
   'Where messages go on a developer''s machine instead of to a provider, word for word. Stays empty in production.';
+comment on column public.inbox_messages.channel is 'How it would have gone: whatsapp or email.';
 comment on column public.inbox_messages.sent_to is 'The phone or e-mail address.';
+comment on column public.inbox_messages.subject is 'Of an e-mail.';
+comment on column public.inbox_messages.body is 'What it says.';
 comment on column public.inbox_messages.buttons is 'The buttons under it: [{"id", "title"}].';
+comment on column public.inbox_messages.attachment_name is 'What the attachment is called.';
 comment on column public.inbox_messages.attachment is 'The text of the attachment, such as a calendar entry.';
 create index inbox_messages_message on public.inbox_messages (message_id);
 create index inbox_messages_age on public.inbox_messages (created_at, id);
@@ -214,7 +218,7 @@ alter table private.early_reports enable row level security;
 
 create function private.write_message(
   p_template text, p_reader_profile_id uuid, p_reader_guardian_id uuid, p_session_id uuid, p_facts jsonb default '{}',
-  p_reader public.reader default null, p_event_id bigint default null, p_cancellation_request_id uuid default null,
+  p_reader public.message_reader default null, p_event_id bigint default null, p_cancellation_request_id uuid default null,
   p_booking_id uuid default null, p_about_start timestamptz default null, p_expires_at timestamptz default null
 ) returns uuid
 language plpgsql
@@ -230,7 +234,7 @@ begin
     about_start, facts, expires_at)
   select t.name,
          coalesce(p_reader, case
-           when p_reader_guardian_id is not null then 'guardian'::public.reader
+           when p_reader_guardian_id is not null then 'guardian'::public.message_reader
            when p_reader_profile_id = v_session.tutor_user_id then 'tutor'
            when p_reader_profile_id = v_session.student_user_id then 'student'
            else 'admin' end),
@@ -244,7 +248,7 @@ begin
 end;
 $$;
 comment on function private.write_message(
-  text, uuid, uuid, uuid, jsonb, public.reader, bigint, uuid, uuid, timestamptz, timestamptz) is
+  text, uuid, uuid, uuid, jsonb, public.message_reader, bigint, uuid, uuid, timestamptz, timestamptz) is
   'Puts down one message to somebody of the house or to a guardian; null when it was put down for that event already.';
 
 create function private.tell_admins(
@@ -265,7 +269,7 @@ comment on function private.tell_admins(text, uuid, jsonb, bigint, uuid) is 'Put
 
 create type private.news as (
   session_id uuid, booking_id uuid, cancellation_request_id uuid, tutor_id uuid, student_id uuid,
-  asker_id uuid, asker_side public.reader, actor_id uuid, about_start timestamptz, expires_at timestamptz, facts jsonb);
+  asker_id uuid, asker_side public.message_reader, actor_id uuid, about_start timestamptz, expires_at timestamptz, facts jsonb);
 comment on type private.news is 'What an event says to people: about what, whom it concerns, who did it, until when it is worth telling.';
 
 create function private.news_of_session(p_event private.outbox_events) returns private.news
@@ -410,7 +414,7 @@ begin
     from private.notices n
     join private.templates t on t.name = n.template
    cross join lateral (
-     select 'tutor'::public.reader as reader, v_news.tutor_id as profile_id, null::uuid as guardian_id where n.reader = 'tutor'
+     select 'tutor'::public.message_reader as reader, v_news.tutor_id as profile_id, null::uuid as guardian_id where n.reader = 'tutor'
      union all
      select 'student', v_news.student_id, null where n.reader = 'student'
      union all
@@ -512,7 +516,7 @@ begin
                    ('1h', interval '1 hour', interval '0', interval '0')) as near (kind, at_most, more_than, ends_before)
         on s.scheduled_start_utc <= v_now + near.at_most and s.scheduled_start_utc > v_now + near.more_than
      cross join lateral (
-       select case a.profile_id when s.tutor_user_id then 'tutor'::public.reader else 'student' end as reader,
+       select case a.profile_id when s.tutor_user_id then 'tutor'::public.message_reader else 'student' end as reader,
               a.profile_id, null::uuid as guardian_id
          from public.accounts a where a.profile_id in (s.tutor_user_id, s.student_user_id) and a.deactivated_at is null
        union all

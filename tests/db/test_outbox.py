@@ -595,7 +595,7 @@ def kept(db: Database) -> tuple[int, int, int]:
 
 NOTHING = {
     "repaired": 0, "failed": 0, "deliveries": 0, "events": 0, "answers": 0, "call_counts": 0, "refreshes": 0,
-    "consent_tokens": 0, "provider_events": 0,
+    "messages": 0, "consent_tokens": 0, "provider_events": 0,
     "more": False,
 }  # fmt: skip
 

@@ -285,10 +285,15 @@ async def test_only_health_may_be_asked_without_a_token_and_cron_takes_another(c
         for method, operation in operations.items()
         if operation.get("security") != [{"Supabase": []}]
     }
-    for name in ("complete-sessions", "deliver-outbox", "clean-up"):
+    for name in ("complete-sessions", "deliver-outbox", "send-reminders", "auto-approve-cancellations", "clean-up"):
         assert others.pop(("get", f"/api/cron/{name}")) == [{"Cron": []}]
     assert others.pop(("get", "/api/calendar/{token}.ics")) is None, "the address itself is the secret"
     assert others.pop(("get", "/api/progress/{progress_token}")) is None, "the same"
+    for method in ("get", "post"):
+        assert others.pop((method, "/api/consent/{token}")) is None, "so is this one"
+    assert others.pop(("post", "/api/webhooks/aisensy/cancel-response")) == [{"AiSensy": []}]
+    assert others.pop(("post", "/api/webhooks/whatsapp")) == [{"Meta": []}]
+    assert others.pop(("get", "/api/webhooks/whatsapp")) == [{"Verification": []}]
     assert set(others) == {("get", "/api/health")}
     assert {} in (others["get", "/api/health"] or [])
 

@@ -19,6 +19,12 @@ from tests.functions.conftest import Rpcs
 CRON = {"Authorization": "Bearer made up for a scheduler, and long"}
 DELIVER, CLEAN = "/cron/deliver-outbox", "/cron/clean-up"
 NOTHING: Mapping[str, int] = {"delivered": 0, "retrying": 0, "dead": 0, "stale": 0}
+NOBODY_TOLD: Mapping[str, Any] = {
+    **dict.fromkeys(("sent", "retrying", "failed", "unknown", "deferred", "unreachable", "stale"), 0),
+    "off": ["whatsapp", "email"],
+    "more": False,
+}
+"""No channel is on, so no message is asked for."""
 
 
 @pytest.fixture(autouse=True)
@@ -132,7 +138,7 @@ async def test_it_goes_on_while_there_is_more_and_adds_up(rpcs: Rpcs) -> None:
 async def test_with_nothing_due_nothing_is_settled(client: httpx.AsyncClient, rpcs: Rpcs) -> None:
     rpcs.answer("claim_deliveries", lease())
     response = await client.get(DELIVER, headers=CRON)
-    assert (response.status_code, response.json()) == (200, {**NOTHING, "more": False})
+    assert (response.status_code, response.json()) == (200, {**NOTHING, "more": False, "notices": NOBODY_TOLD})
     assert rpcs.count == 1
 
 
@@ -181,7 +187,8 @@ async def test_a_webhook_arrives_as_it_was_leased(
     delivery = leased(url=receiver.url + "/hook")
     rpcs.answer("claim_deliveries", lease(delivery))
     rpcs.answer("settle_deliveries", {**NOTHING, "delivered": 1})
-    assert (await client.get(DELIVER, headers=CRON)).json() == {**NOTHING, "delivered": 1, "more": False}
+    told = (await client.get(DELIVER, headers=CRON)).json()
+    assert told == {**NOTHING, "delivered": 1, "more": False, "notices": NOBODY_TOLD}
     (received,) = receiver.messages
     assert (received.id, received.body.decode(), received.verified_by) == ("evt_1", delivery["body"], (s.secret,))
 
@@ -226,6 +233,7 @@ def forgot(**counts: Any) -> Mapping[str, Any]:
         "refreshes",
         "consent_tokens",
         "provider_events",
+        "messages",
     )
     return dict.fromkeys(names, 0) | {"more": False} | counts
 

@@ -16,6 +16,9 @@ WITHOUT_A_KEY = {
     "preview_sessions": "writes nothing",
     "preview_series": "writes nothing",
     "generate_month": "creates only what is missing, however often it is sent",
+    "answer_consent": "the same answer again changes nothing",
+    "take_aisensy_notification": "the provider's own id of what it tells is remembered",
+    "take_whatsapp_notification": "the same",
 }
 WRITING = [case for case in CASES if case.method in WRITES and str(case) not in WITHOUT_A_KEY]
 

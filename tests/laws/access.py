@@ -54,6 +54,8 @@ session_summaries      x    -    -    -    eiH  m    -    c    ec   m    ip   * 
 review_windows         x    -    -    -    ei   m    -    c    ec   m    ip   *    *
 reviews                x    -    -    -    ei   m    -    c    ec   m    ip   *    *
 reschedule_requests    x    -    -    -    H    B    -    W    O    L    Z    *    *
+messages               x    -    -    -    H    B    -    W    O    L    Z    *    *
+inbox_messages         x    -    -    -    -    -    -    -    -    -    -    *    *
 cancellation_requests  x    -    -    -    H    B    -    W    O    L    Z    *    *
 listings               x    -    -    -    H    B    -    W    -    -    -    *    *
 availability           x    -    -    -    H    B    -    W    -    -    -    *    *
@@ -84,6 +86,8 @@ ABOUT = {
         "(select request_id from public.sessions s join public.matches m on m.id = match_id where s.id = session_id)"
     ),
     "reschedule_requests": "requested_by_user_id",
+    "messages": "reader_profile_id",
+    "inbox_messages": "null",
     "cancellation_requests": "requested_by_user_id",
     "listings": "tutor_user_id",
     "availability": "tutor_user_id",
@@ -356,6 +360,20 @@ list_events                        x    401  403  403  403  403  403  403  403  
 claim_deliveries                   x    x    x    x    x    x    x    x    x    x    x    x    ok
 settle_deliveries                  x    x    x    x    x    x    x    x    x    x    x    x    ok
 clean_up                           x    x    x    x    x    x    x    x    x    x    x    x    ok
+list_messages                      x    401  403  ok   ok   ok   403  ok   ok   ok   ok   ok   x
+list_messages (many)               x    401  403  422  422  422  403  422  422  422  422  422  x
+list_inbox                         x    401  403  403  403  403  403  403  403  403  403  ok   x
+list_inbox (many)                  x    401  403  403  403  403  403  403  403  403  403  422  x
+retry_message                      x    401  403  403  403  403  403  403  403  403  403  ok   x
+retry_message (none)               x    401  403  403  403  403  403  403  403  403  403  404  x
+retry_message (a sent one)         x    401  403  403  403  403  403  403  403  403  403  409  x
+retry_message (an old one)         x    401  403  403  403  403  403  403  403  403  403  409  x
+plan_reminders                     x    x    x    x    x    x    x    x    x    x    x    x    ok
+claim_messages                     x    x    x    x    x    x    x    x    x    x    x    x    ok
+settle_messages                    x    x    x    x    x    x    x    x    x    x    x    x    ok
+settle_messages (no list)          x    x    x    x    x    x    x    x    x    x    x    x    422
+note_message_statuses              x    x    x    x    x    x    x    x    x    x    x    x    ok
+note_message_statuses (no list)    x    x    x    x    x    x    x    x    x    x    x    x    422
 health                             x    401  403  403  403  403  403  403  403  403  403  ok   x
 """
 
@@ -364,6 +382,7 @@ FOR_THE_SERVICE = {
     "read_progress_link",
     "claim_embeddings", "settle_embeddings",
     "read_consent", "answer_consent", "answer_consent_messages", "auto_approve_cancellations",
+    "plan_reminders", "claim_messages", "settle_messages", "note_message_statuses",
 }  # fmt: skip
 """Functions for the service key alone: their missing grant is what keeps people out."""
 
@@ -399,6 +418,8 @@ class Things:
     """Of O: H's that is given, handed in and looked through; W's and N's that are given."""
     remarks: Mapping[str, UUID]
     """Private ones on O, by their authors; and a note of H's on Z."""
+    messages: Mapping[str, UUID]
+    """Sent, failed, and failed so long ago that it is not worth saying."""
 
     @classmethod
     def of(cls, house: Database) -> "Things":
@@ -456,6 +477,15 @@ class Things:
                     IELTS.student.id,
                     IELTS.tutor.id,
                 )
+            },
+            messages={
+                "sent": house.value("select message_id from public.inbox_messages"),
+                "failed": house.value(
+                    "select id from public.messages where status = 'failed' and expires_at > private.now()"
+                ),
+                "old": house.value(
+                    "select id from public.messages where status = 'failed' and expires_at <= private.now()"
+                ),
             },
         )
 
@@ -795,6 +825,20 @@ DEEDS: dict[str, Callable[[Things], Arguments]] = {
     "claim_deliveries": lambda _: {"p_limit": 1},
     "settle_deliveries": lambda _: {"p_results": "[]"},
     "clean_up": lambda _: {"p_limit": 1},
+    "list_messages": lambda _: {},
+    "list_messages (many)": lambda _: {"p_limit": 201},
+    "list_inbox": lambda _: {},
+    "list_inbox (many)": lambda _: {"p_limit": 201},
+    "retry_message": lambda things: {"p_message_id": things.messages["failed"]},
+    "retry_message (none)": lambda _: {"p_message_id": UUID(int=0)},
+    "retry_message (a sent one)": lambda things: {"p_message_id": things.messages["sent"]},
+    "retry_message (an old one)": lambda things: {"p_message_id": things.messages["old"]},
+    "plan_reminders": lambda _: {"p_limit": 1},
+    "claim_messages": lambda _: {"p_limit": 1},
+    "settle_messages": lambda _: {"p_results": "[]"},
+    "settle_messages (no list)": lambda _: {"p_results": "5"},
+    "note_message_statuses": lambda _: {"p_statuses": "[]"},
+    "note_message_statuses (no list)": lambda _: {"p_statuses": "5"},
     "health": lambda _: {},
 }
 """A call that makes sense, for each row of MAY; the function is its first word."""
@@ -1026,6 +1070,7 @@ def wrong_answers(house: Database) -> list[str]:
         *_wrong_answers(house, "booking"),
         *_wrong_records(house),
         *_wrong_progress(house),
+        *_wrong_messages(house),
     ]
 
 
@@ -1137,6 +1182,20 @@ def _wrong_answers(house: Database, kind: str) -> list[str]:
                 wrong.append(f"{caller} gets {kind} {key} of {of}: {refusal}")
             elif refusal not in (None, unknown):
                 wrong.append(f"{caller} can tell a {kind} of {of} from none: {refusal}")
+    return wrong
+
+
+def _wrong_messages(house: Database) -> list[str]:
+    """A message has no address of its own: the list is all that shows it."""
+    called = names(house)
+    about = {key: called.get(of) for key, of in house.rows("select id, reader_profile_id from public.messages")}
+    wrong: list[str] = []
+    for caller, cell in grid(SEES)["messages"].items():
+        if cell in ("x", "-") or caller == "key":
+            continue  # refused altogether, as MAY says, or nobody to be told
+        listed = house.call(CALLERS[caller], "list_messages", p_limit=200)["messages"]
+        if {UUID(each["id"]) for each in listed} != {key for key, of in about.items() if _in(cell, of)}:
+            wrong.append(f"{caller} is listed other messages than {cell}")
     return wrong
 
 

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from tests.database import Database
+from tests.db import letters
 from tests.db.dispatch import claim, endpoint, settle
 from tests.db.lessons import HOUR, booked, booking, instant, lesson
 from tests.house import (
@@ -136,6 +137,7 @@ def live_in(house: Database) -> None:
     learn(house)
     settle(house, claim(house)[0])
     subscribe(house)
+    tell(house)
     house.call(NADIA, "update_person", p_person_id=OLIVER.id, p_roles=["student", "tutor"])
     house.call(NADIA, "update_person", p_person_id=MARCUS.id, p_is_active=False)
     house.call(NADIA, "update_person", p_person_id=wanda_id, p_roles=[])
@@ -275,6 +277,20 @@ def subscribe(house: Database) -> None:
             name,
             person_id(house, PEOPLE.get(name, OLIVER)),
         )
+
+
+def tell(house: Database) -> None:
+    """One message was sent, one refused, one refused long ago; the others wait, or were dropped."""
+    sent, refused, old, *others = letters.claim(house, limit=500)
+    inbox = {"channel": "email", "sent_to": "somebody@lessonkeeper.test", "body": "The lesson was held."}
+    letters.settle(
+        house,
+        letters.result(sent, provider="inbox", inbox=inbox),
+        letters.result(refused, "refused"),
+        letters.result(old, "refused"),
+        *(letters.result(each, "deferred", send_after=MIDWAY) for each in others),
+    )
+    house.run("update public.messages set expires_at = private.now() where id = %s", old["message_id"])
 
 
 def person_id(house: Database, person: Person) -> UUID:

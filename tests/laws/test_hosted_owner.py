@@ -24,6 +24,9 @@ EMPTY_PROJECT = f"""
     create schema public authorization pg_database_owner;
     grant usage on schema public to public;
     create schema extensions authorization {OWNER};
+    -- A hosted project lets its owner make this one too; plain Postgres only a superuser.
+    create extension vector with schema extensions;
+    grant execute on all functions in schema extensions to public;
     grant usage on schema auth to {OWNER};
     grant all on auth.users, auth.identities to {OWNER};
     alter default privileges for role {OWNER} in schema public

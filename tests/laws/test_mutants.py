@@ -445,6 +445,16 @@ GUARDS: list[tuple[str, str, str]] = [
     ),
     # Sending again.
     ("replay_delivery", "v_delivery.status = 'pending' or ", ""),
+    # Being told.
+    ("list_messages", "(v_is_admin or reader_profile_id = v_caller_id)", "true"),
+    ("list_messages", "v_is_admin or ", ""),
+    ("list_messages", "if v_limit not between 1 and 200 then", "if false then"),
+    ("list_inbox", "if v_limit not between 1 and 200 then", "if false then"),
+    ("retry_message", "if not found then", "if false then"),
+    ("retry_message", "if v_message.status not in ('failed', 'unknown', 'unreachable') then", "if false then"),
+    ("retry_message", "if private.is_outdated(v_message) then", "if false then"),
+    ("settle_messages", "jsonb_typeof(p_results) is distinct from 'array'\n     or", "false or"),
+    ("note_message_statuses", "jsonb_typeof(p_statuses) is distinct from 'array' or", "false or"),
 ]
 """Private function, a guard in its source, and what stands there instead."""
 

@@ -72,6 +72,15 @@ def test_what_is_missing_is_named_all_at_once(monkeypatch: pytest.MonkeyPatch) -
         ("ALLOWED_ORIGINS", "app.example.com"),
         ("ALLOWED_ORIGINS", "null"),
         ("LOG_LEVEL", "loud"),
+        ("PUBLIC_URL", "canary.example.com"),
+        ("WHATSAPP_PROVIDER", "canary"),
+        ("WHATSAPP_PHONE_NUMBER_ID", "+canary"),
+        ("EMAIL_PROVIDER", "canary"),
+        ("EMAIL_FROM", "canary"),
+        ("EMAIL_FROM", "Canary <canary>"),
+        ("EMAIL_FROM", "A\nBcc: canary@example.com <b@example.com>"),
+        ("SMTP_URL", "https://canary.example.com"),
+        ("SMTP_URL", "smtp://canary@example.com:587:1"),
     ],
 )
 def test_what_is_wrong_is_named_and_not_shown(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -92,9 +101,24 @@ def test_origins_are_a_list_with_commas(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_printing_the_settings_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SUPABASE_SECRET_KEY", "SUPABASE_JWT_SECRET", "CRON_SECRET", "GEMINI_API_KEY", "MODEL_API_KEY"):
+    for name in (
+        "SUPABASE_SECRET_KEY", "SUPABASE_JWT_SECRET", "CRON_SECRET", "AISENSY_API_KEY", "RESEND_API_KEY",
+        "GEMINI_API_KEY", "MODEL_API_KEY",
+    ):  # fmt: skip
         monkeypatch.setenv(name, SECRET)
+    monkeypatch.setenv("WHATSAPP_ACCESS_TOKEN", SECRET)
+    monkeypatch.setenv("SMTP_URL", f"smtp://me:{SECRET.replace(' ', '').replace(':', '')}@mail.example.com")
     settings = Settings.from_environment()
     assert isinstance(settings.cron_secret, SecretStr)
     assert settings.cron_secret.get_secret_value() == SECRET
-    assert SECRET not in f"{settings!r}{settings}{settings.model_dump()}"
+    told = f"{settings!r}{settings}{settings.model_dump()}"
+    assert SECRET not in told
+    assert "mail.example.com" not in told
+
+
+@pytest.mark.parametrize(
+    "sender", ["lessons@example.com", "Lessons <lessons@example.com>", "Häuser & Söhne <a.b@c-d.example>"]
+)
+def test_a_sender_is_an_address_with_or_without_a_name(monkeypatch: pytest.MonkeyPatch, sender: str) -> None:
+    monkeypatch.setenv("EMAIL_FROM", sender)
+    assert Settings.from_environment().email_from == sender

@@ -17,6 +17,8 @@ from tests.live.served import Row
 
 CANARY = "canary"
 """In whatever bad text is sent; no answer may quote it."""
+OF_PROGRAMS = ("Cron", "AiSensy", "Meta", "Verification")
+"""The ways in of those who are no people."""
 Ids: TypeAlias = Mapping[str, str]
 
 
@@ -43,9 +45,11 @@ class Route:
 
     @property
     def body(self) -> Row | None:
-        """The schema of its body, if it takes one."""
+        """The schema of its body, if people send it one as JSON."""
         content = self.operation.get("requestBody", {}).get("content", {})
-        return self.resolve(content["application/json"]["schema"]) if content else None
+        if "application/json" not in content or self.for_a_program:
+            return None
+        return self.resolve(content["application/json"]["schema"])
 
     @property
     def needs_body(self) -> bool:
@@ -57,8 +61,9 @@ class Route:
         return {} not in self.operation.get("security", [{}])
 
     @property
-    def for_the_scheduler(self) -> bool:
-        return {"Cron": []} in self.operation.get("security", ())
+    def for_a_program(self) -> bool:
+        """Whether a scheduler or a provider asks it, with a secret of its own."""
+        return any({scheme: []} in self.operation.get("security", ()) for scheme in OF_PROGRAMS)
 
     def at(self, ids: Ids) -> str:
         """Its address below `/api`, with these ids and what it must be asked with in it."""
@@ -108,6 +113,7 @@ def ids_of(house: Database) -> Ids:
         "listing_id": things.listings["H"],
         "booking_id": things.bookings["2"],
         "guardian_id": things.guardian,
+        "message_id": things.messages["failed"],
         "holiday_id": things.holiday,
         "time_off_id": things.time_off,
         "reschedule_request_id": things.wishes["H"],
@@ -127,6 +133,7 @@ _QUERY: Mapping[str, str] = {
     "to": "2026-04-01T00:00:00Z",
     "reason": "Ill",
     "q": "essays",
+    "hub.challenge": "1158201444",
 }
 _LENGTHS: Mapping[str | None, int] = {"date": len("2026-03-01")}
 _BODIES: Mapping[str, Row] = {

@@ -51,7 +51,15 @@ OPEN_TO_OTHERS = {
     "POST /api/sessions/refresh-status": "anyone, their own",
     "GET /api/cron/complete-sessions": "the scheduler, with a secret of its own, and nobody's token",
     "GET /api/cron/deliver-outbox": "the same",
+    "GET /api/cron/send-reminders": "the same",
+    "GET /api/messages": "anyone, their own",
     "GET /api/cron/clean-up": "the same",
+    "GET /api/cron/auto-approve-cancellations": "the same",
+    "POST /api/webhooks/aisensy/cancel-response": "AiSensy, by its signature",
+    "POST /api/webhooks/whatsapp": "Meta, by its signature",
+    "GET /api/webhooks/whatsapp": "Meta, by the verify token",
+    "GET /api/consent/{token}": "whoever has the link, which is a secret",
+    "POST /api/consent/{token}": "the same",
     "POST /api/requests": "students for themselves",
     "GET /api/listings": "anyone with a role",
     "GET /api/listings/{listing_id}": "anyone with a role",
@@ -198,7 +206,7 @@ def test_what_is_for_admins_is_refused_to_everybody_else_their_own_things_includ
 def test_a_token_without_a_person_opens_nothing(busy_house: ServedHouse, routes: list[Route], ids: Ids) -> None:
     with functions_of(busy_house.env, token_of(busy_house, sub=str(STRANGER.id))) as stranger:
         for route in routes:
-            if route.for_the_scheduler:
+            if route.for_a_program:
                 problem(ask(stranger, route, ids), 401, "not_signed_in")
             elif route.needs_token:
                 problem(ask(stranger, route, ids), 403, "not_allowed")
@@ -242,7 +250,12 @@ def test_without_a_good_token_every_route_is_a_401(busy_house: ServedHouse, rout
     with functions_of(busy_house.env, token_of(busy_house)) as admin:
         assert answer(admin.get("/me"))["id"] == str(NADIA.id), "the good one is good"
     with_token = [route for route in routes if route.needs_token]
-    by_link = {"GET /api/calendar/{token}.ics", "GET /api/progress/{progress_token}"}
+    by_link = {
+        "GET /api/calendar/{token}.ics",
+        "GET /api/progress/{progress_token}",
+        "GET /api/consent/{token}",
+        "POST /api/consent/{token}",
+    }
     assert {route.name for route in routes} - {route.name for route in with_token} == {"GET /api/health", *by_link}
     assert answer(busy_house.anybody.get("/health")) == {"status": "ok"}
     for route in with_token:

@@ -166,6 +166,14 @@ def _series(house: ServedHouse) -> Write:
     return Write("POST", f"/matches/{ENGLISH.id}/reschedule", body, body | {"reason": "another"})
 
 
+def _unreached(house: ServedHouse) -> Write:
+    """The guardian has an address no more when the lessons are planned."""
+    english_sessions(house)
+    house.database.run("update public.messages set status = 'unreachable', send_after = private.now()")
+    message = one(house, "select id from public.messages where expires_at > private.now() order by id limit 1")
+    return Write("POST", f"/messages/{message}/retry", None, None)
+
+
 def _delivered(house: ServedHouse) -> Write:
     """What was given up, because nobody listens there any more."""
     assert house.sign_in(NADIA).post("/webhook-endpoints", json={"url": HOOK}).status_code == 201
@@ -350,6 +358,7 @@ WRITES: dict[str, Callable[[ServedHouse], Write]] = {
     "draft_summary": _summary("POST"),
     "update_summary": _summary("PATCH", "", {"text": "We read."}, {"text": "another"}),
     "approve_summary": _summary("POST", "/approve", {"expected_version": 1}, {"expected_version": 2}),
+    "retry_message": _unreached,
     "update_settings": lambda _: Write("PATCH", "/settings", {"start_window_mins": 20}, {"start_window_mins": 30}),
 }
 

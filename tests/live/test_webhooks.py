@@ -350,7 +350,7 @@ async def test_no_connection_is_made_into_a_private_network_however_the_address_
     endpoints = [answer(house.sign_in(NADIA).post("/webhook-endpoints", json={"url": url}), 201) for url in urls]
     happen(house)
     done = answer(await guarded.get("/cron/deliver-outbox", headers=as_scheduler(house)))
-    assert done == NOTHING | {"dead": 4}
+    assert done["dead"] == 4
     await asyncio.sleep(0.1)
     for endpoint in endpoints:
         delivery = only_delivery(house, endpoint)
@@ -376,7 +376,7 @@ async def test_a_name_that_was_public_when_it_was_entered_and_is_private_now_get
     endpoint = answer(await guarded.post("/webhook-endpoints", json=body), 201)
     happen(house)
     done = answer(await guarded.get("/cron/deliver-outbox", headers=as_scheduler(house)))
-    assert (done, answers) == (NOTHING | {"dead": 1}, [])
+    assert (done["dead"], answers) == (1, [])
     assert "private" in only_delivery(house, endpoint)["last_error"]
 
 

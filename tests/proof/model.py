@@ -75,16 +75,26 @@ class Session:
 
 @dataclass
 class Wish:
-    """Somebody asks for another time (`reschedule`) or to cancel (`cancellation`)."""
+    """Somebody asks for another time (`reschedule`) or to cancel (`cancellation`); that is put to a guardian."""
 
     kind: str
     session: int
     asker: str
+    side: str
     reason: str
     proposed: list[datetime]
+    has_guardian: bool = False
+    unasked: str | None = None
     status: str = "pending"
     accepted: datetime | None = None
     decider: str | None = None
+    asked_at: datetime | None = None
+    expires: datetime | None = None
+    is_answered: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in ("pending", "call_requested")
 
 
 @dataclass
@@ -120,17 +130,18 @@ class Policies:
     tutor_correction_hours: int = 24
     sequence_lock: bool = True
     tutor_may_reschedule: bool = False
+    consent_hours: int = 48
 
 
 @dataclass(frozen=True)
 class Actor:
-    """Who changes a session, in which capacity; the clock and Studio are nobody."""
+    """Who changes a session, in which capacity; a guardian, the clock and Studio are nobody."""
 
     role: str
     name: str | None = None
 
 
-CLOCK, STUDIO = Actor("clock"), Actor("studio")
+GUARDIAN, CLOCK, STUDIO = Actor("guardian"), Actor("clock"), Actor("studio")
 
 
 @dataclass
@@ -143,6 +154,8 @@ class House:
     policies: Policies = field(default_factory=Policies)
     wishes: list[Wish] = field(default_factory=list[Wish])
     bookings: list[Booking] = field(default_factory=list[Booking])
+    reached: frozenset[str] = frozenset({"student", "friend"})
+    """Those whose primary guardian WhatsApp reaches."""
     lesson_mins: int = 30
     """How long a lesson of the tutor's listing lasts."""
     has_ended: bool = False
@@ -472,7 +485,7 @@ class House:
         side, its = self._side(session, who), self.sessions[session]
         if side == "admin":
             raise No("not_allowed")
-        mine = [each for each in self._pending(session, "reschedule") if each.asker == who]
+        mine = [each for each in self._open(session, "reschedule") if (each.asker, each.side) == (who, side)]
         if any((each.proposed, each.reason) == (proposed_starts_utc, reason) for each in mine):
             return False
         if not self._is_movable(its):
@@ -485,14 +498,14 @@ class House:
         self._count("reschedule", who)
         for each in mine:
             self._decide(each, "withdrawn", who)
-        self._wish(Wish("reschedule", session, who, reason, proposed_starts_utc))
+        self._wish(Wish("reschedule", session, who, side, reason, proposed_starts_utc))
         return True
 
     def request_cancellation(self, who: str, *, session: int, reason: str | None) -> bool:
-        its = self.sessions[session]
-        if self._side(session, who) == "admin":
+        side, its = self._side(session, who), self.sessions[session]
+        if side == "admin":
             raise No("not_allowed")
-        for each in self._pending(session, "cancellation"):
+        for each in self._open(session, "cancellation"):
             if each.asker == who:
                 return False
             raise No("already_requested")
@@ -502,7 +515,10 @@ class House:
             raise No("too_late")
         reason = needs(reason)
         self._count("cancellation", who)
-        self._wish(Wish("cancellation", session, who, reason, []))
+        asks = its.student in self.reached
+        self._wish(Wish("cancellation", session, who, side, reason, [], asks, None if asks else "no_guardian"))
+        if not asks:
+            self.events.append("cancellation.unasked")
         return True
 
     def accept_reschedule_request(self, who: str, *, wish: int, start: datetime | None) -> bool:
@@ -510,7 +526,7 @@ class House:
         its = self.wishes[wish]
         if its.status == "accepted" and start in (None, its.accepted):
             return False
-        if its.status != "pending":
+        if not its.is_open:
             raise No("already_decided")
         if start is None and len(its.proposed) == 1:
             start = its.proposed[0]
@@ -545,11 +561,11 @@ class House:
         self._decide(self.wishes[wish], "withdrawn", who)
         return True
 
-    def _pending(self, session: int, kind: str) -> list[Wish]:
-        return [each for each in self.wishes if (each.session, each.kind, each.status) == (session, kind, "pending")]
+    def _open(self, session: int, kind: str) -> list[Wish]:
+        return [each for each in self.wishes if (each.session, each.kind) == (session, kind) and each.is_open]
 
     def _is_decided(self, wish: Wish, how: str) -> bool:
-        if wish.status not in ("pending", how):
+        if not wish.is_open and wish.status != how:
             raise No("already_decided")
         return wish.status == how
 
@@ -565,8 +581,94 @@ class House:
         self._tell(f"{wish.kind}_request_created", f"{wish.kind}.requested")
 
     def _decide(self, wish: Wish, how: str, who: str | None, accepted: datetime | None = None) -> None:
-        wish.status, wish.decider, wish.accepted = how, who, accepted
+        wish.status, wish.decider, wish.accepted, wish.expires = how, who, accepted, None
         self._tell(f"{wish.kind}_request_updated", f"{wish.kind}.{how}")
+
+    # --- the guardian's consent (§7) -------------------------------------------------------------------
+
+    def reach_guardian(self, *, whose: str, is_reached: bool) -> bool:
+        """By WhatsApp, from now on or no longer; those who are asked already are asked."""
+        if is_reached != (whose in self.reached):
+            self.reached = self.reached ^ {whose}
+            self.audit.append("guardian_updated")
+        return True
+
+    def start_consent_timer(self, *, wish: int) -> bool:
+        """A provider has taken the question."""
+        its = self.wishes[wish]
+        if its.status == "pending" and its.has_guardian and its.asked_at is None:
+            hours = timedelta(hours=self.policies.consent_hours)
+            its.asked_at, its.expires, its.unasked = self.now, self.now + hours, None
+            self.audit.append("cancellation_request_updated")
+        return True
+
+    def note_consent_unasked(self, *, wish: int) -> bool:
+        """The question has not arrived."""
+        its = self.wishes[wish]
+        if its.status == "pending" and (its.unasked, its.asked_at) != ("failed", None):
+            if its.unasked != "failed":
+                self.events.append("cancellation.unasked")
+            its.asked_at, its.expires, its.unasked = None, None, "failed"
+            self.audit.append("cancellation_request_updated")
+        return True
+
+    def read_consent(self, *, wish: int) -> tuple[str, list[str]]:
+        """What became of it, and what may be answered."""
+        its = self.wishes[wish]
+        if not its.has_guardian:
+            raise No("not_found")
+        if its.status != "pending" or self._is_over(its) or not self._is_cancellable(its.session):
+            return its.status, []
+        may_move = self._is_movable(self.sessions[its.session])
+        return its.status, ["approve", *(["reschedule"] if may_move else []), "call", "keep"]
+
+    def answer_consent(self, *, wish: int, answer: str) -> str:
+        its = self.wishes[wish]
+        if not its.has_guardian:
+            raise No("not_found")
+        self._take_silence(its)
+        to = {"approve": "approved", "keep": "rejected", "call": "call_requested"}.get(answer, "reschedule_requested")
+        if to == "reschedule_requested" and not self._is_movable(self.sessions[its.session]):
+            to = "call_requested"
+        if its.status == to or (its.status, to) == ("auto_approved", "approved"):
+            return "already"
+        if its.status != "pending" or not self._is_cancellable(its.session):
+            return "too_late"
+        its.is_answered = True
+        self._decide(its, to, None)
+        if to == "approved":
+            self._write(its.session, GUARDIAN, status="cancelled", reason=its.reason)
+        if to == "reschedule_requested":
+            self._wish_for_the_student(its)
+        return "decided"
+
+    def answer_by_message(self, *, wish: int, answer: str) -> str:
+        return self.answer_consent(wish=wish, answer=answer) if self.wishes[wish].has_guardian else "unknown"
+
+    def auto_approve_cancellations(self) -> int:
+        """How many, after silence."""
+        return sum(self._take_silence(each) for each in self.wishes)
+
+    def _take_silence(self, wish: Wish) -> bool:
+        if not self._is_over(wish) or not self._is_cancellable(wish.session):
+            return False
+        self._decide(wish, "auto_approved", None)
+        self._write(wish.session, CLOCK, status="cancelled", reason=wish.reason)
+        return True
+
+    def _is_over(self, wish: Wish) -> bool:
+        return wish.expires is not None and wish.expires <= self.now
+
+    def _is_cancellable(self, session: int) -> bool:
+        """By a guardian, or the clock after their silence: what has not begun, and what is parked."""
+        its = self.sessions[session]
+        return its.status == "rescheduled" or (its.status == "scheduled" and self.now < its.start)
+
+    def _wish_for_the_student(self, its: Wish) -> None:
+        """One such wish is enough."""
+        if not any(each.side == "guardian" for each in self._open(its.session, "reschedule")):
+            student = self.sessions[its.session].student
+            self._wish(Wish("reschedule", its.session, student, "guardian", its.reason, []))
 
     # --- the end of the match (§4) ---------------------------------------------------------------------
 
@@ -768,7 +870,7 @@ class House:
     def _mark(self, its: Session, by: Actor) -> None:
         """The marks that follow from a new status; what the clock does holds from when it was due."""
         its.set_by, its.changed_at, its.effective_at = by.role, self.now, self.now
-        if by is CLOCK:
+        if by is CLOCK and its.status != "cancelled":
             its.effective_at = its.start if its.status == "in_progress" else its.end
         if its.status == "scheduled":
             its.is_delayed, its.started_at, its.started_by = False, None, None
@@ -802,7 +904,7 @@ class House:
             return
         for kind in ("reschedule", "cancellation"):
             if kind == "cancellation" or after.status != "rescheduled":
-                for wish in self._pending(session, kind):
+                for wish in self._open(session, kind):
                     self._decide(wish, "lapsed", None)
 
     def _tell_of(self, before: Session, after: Session) -> None:

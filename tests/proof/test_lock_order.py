@@ -13,6 +13,8 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from tests.database import Database, Refused
+from tests.db import letters
+from tests.db.consents import ANSWERS, token_for
 from tests.db.dispatch import claim, endpoint, happen, result, settle
 from tests.db.lessons import instant, lesson
 from tests.house import (
@@ -54,6 +56,7 @@ class Storm:
             self._tier, self._pattern, self._zone, self._renewal, self._button, self._clock, self._clock,
             self._new_time, self._series, self._wish, self._wish, self._turn, self._turn,
             self._request, self._decision, self._decision, self._hours,
+            self._answer, self._answer, self._silence, self._post, self._post, self._letters,
         ]  # fmt: skip
 
     def call(self) -> Call:
@@ -189,6 +192,60 @@ class Storm:
         start = f"2026-03-{self._chance.randrange(12, 31)} 07:00+00"
         return NADIA, function, {"p_request_id": request_id} | ({"p_start_utc": start} if "accept" in function else {})
 
+    def _answer(self, match: Match) -> Call:
+        """A guardian's, through the link or by a tap beside one about another lesson."""
+        tokens = [self._token(match), self._token(self._chance.choice(MATCHES))]
+        how = [self._chance.choice([*ANSWERS]) for _ in tokens]
+        if self._chance.random() < 0.5:
+            return "service_role", "answer_consent", {"p_token": tokens[0], "p_answer": how[0]}
+        taps = [
+            {"provider": "meta", "provider_event_id": str(self._chance.random()), "token": token, "answer": answer}
+            for token, answer in zip(tokens, how, strict=True)
+        ]
+        return "service_role", "answer_consent_messages", {"p_answers": Jsonb(taps)}
+
+    def _silence(self, match: Match) -> Call:
+        self._house.run(
+            "update public.cancellation_requests set asked_at = private.now(), expires_at = private.now()"
+            " where id = %s",
+            self._one_of(OPEN_QUESTIONS, match),
+        )
+        return "service_role", "auto_approve_cancellations", {}
+
+    def _post(self, _match: Match) -> Call:
+        return "service_role", self._chance.choice(("plan_reminders", "claim_messages")), {"p_limit": 10}
+
+    def _letters(self, _match: Match) -> Call:
+        """What becomes of messages: their dispatcher's word, their provider's, or an admin has one sent again."""
+        what = self._chance.choice(("settle_messages", "settle_messages", "note_message_statuses", "retry_message"))
+        if what == "settle_messages":
+            query = "select id, lease_id from public.messages where leased_until is not null order by id limit 10"
+            results = [
+                letters.result(
+                    {"message_id": str(message_id), "lease_id": str(lease_id)},
+                    self._chance.choice(("sent", "sent", "refused", "failed", "unknown")),
+                )
+                | {"provider_message_id": str(message_id)}
+                for message_id, lease_id in self._house.rows(query)
+            ]
+            self._chance.shuffle(results)
+            return "service_role", what, {"p_results": Jsonb(results)}
+        if what == "note_message_statuses":
+            query = "select id::text from public.messages where status = 'sent' order by id limit 10"
+            said = [
+                {"provider": "resend", "provider_message_id": name, "status": self._chance.choice(("read", "failed"))}
+                for (name,) in self._house.rows(query)
+            ]
+            self._chance.shuffle(said)
+            return "service_role", what, {"p_statuses": Jsonb(said)}
+        query = "select id from public.messages where status in ('failed', 'unknown') order by id limit 10"
+        lost = self._house.rows(query)
+        return NADIA, what, {"p_message_id": self._chance.choice(lost)[0] if lost else UUID(int=0)}
+
+    def _token(self, match: Match) -> str:
+        request_id = self._one_of(OPEN_QUESTIONS, match)
+        return token_for(self._house, request_id) if request_id.int else "x" * 43
+
     def _one_of(self, query: str, match: Match) -> UUID:
         """One of the match's ids that the query finds, or an id that is nothing's."""
         found = [each for (each,) in self._house.rows(f"{query} order by 1", match.id)]
@@ -196,6 +253,12 @@ class Storm:
 
     def _renewal(self, match: Match) -> Call:
         return NADIA, "renew_package", {"p_package_id": match.package_id, "p_create": False}
+
+
+OPEN_QUESTIONS = (
+    "select r.id from public.cancellation_requests r join public.sessions s on s.id = session_id"
+    " where match_id = %s and r.status = 'pending' and r.asked_guardian_id is not null"
+)
 
 
 def shifted(house: Database, arguments: dict[str, Any], minutes: int) -> dict[str, Any]:
@@ -220,6 +283,8 @@ GETS_THROUGH = {
     "refresh_session_statuses", "sweep_session_statuses", "request_booking", "accept_booking", "decline_booking",
     "cancel_booking", "set_availability", "reschedule_session", "reschedule_series",
     "request_reschedule", "request_cancellation", "accept_reschedule_request", "approve_cancellation",
+    "answer_consent", "answer_consent_messages", "auto_approve_cancellations",
+    "plan_reminders", "claim_messages", "settle_messages", "note_message_statuses", "retry_message",
 }  # fmt: skip
 """What must have succeeded now and then, or the storm would prove nothing of it."""
 
@@ -240,8 +305,10 @@ def test_a_storm_of_all_that_locks_never_deadlocks(database_url: str, chance: Ra
             def act(client: Database, number: int, calls: list[Call] = calls) -> str:
                 who, function, arguments = calls[number]
                 answer = client.call(who, function, **arguments)
-                # A month run tells of a deadlock in a match's result instead of failing.
-                assert "failed" not in [each.get("code") for each in answer.get("results", [])], answer
+                # Some tell of a deadlock in a result instead of failing.
+                results = answer.get("results", [])
+                assert "failed" not in [each.get("code", each.get("outcome")) for each in results], answer
+                assert function != "auto_approve_cancellations" or not answer["failed"], answer
                 return function
 
             answers, refused = split(clients.at_once(act))
@@ -297,7 +364,7 @@ def test_the_end_of_a_match_and_everything_else_about_it(database_url: str, chan
 PAUSES = (
     "requests", "matches", "listings", "availability", "bookings", "profiles", "sessions", "reschedule_requests",
     "cancellation_requests", "packages", "credit_ledger", "learning_events", "reviews", "webhook_endpoints",
-    "deliveries",
+    "deliveries", "messages",
 )  # fmt: skip
 
 # An action that sets lk.pause waits here, after it has written to the table and before any other trigger.
@@ -378,6 +445,27 @@ class Held:
             house.call(ENGLISH.student, function, **ask)["request"]["id"]
             for function in ("request_reschedule", "request_cancellation")
         )
+        house.run(
+            "update public.cancellation_requests set asked_guardian_id ="
+            " (select id from public.guardians where student_user_id = requested_by_user_id)"
+        )
+        # The guardian's question and another message are on their way, a third is sent.
+        guardian_id = house.value("select asked_guardian_id from public.cancellation_requests")
+        letters.write(house, guardian_id, "P26_cancellation_request", cancellation_request_id=cancellation)
+        posted, sent = letters.claim(house, limit=2), letters.write(house, ENGLISH.student)
+        taken = "update public.messages set status = 'sent', provider = 'meta', provider_message_id = 'wamid.1'"
+        house.run(f"{taken} where id = %s", sent)
+        refused = letters.write(house, ENGLISH.student, status="failed")
+        heard = [{"provider": "meta", "provider_message_id": "wamid.1", "status": "failed"}]
+        token = token_for(house, cancellation)
+        # The guardian kept silent about the last.
+        silent = {"p_session_id": self.sessions[-1]["id"], "p_reason": "ill"}
+        house.run(
+            "update public.cancellation_requests set asked_at = private.now(), expires_at = private.now(),"
+            " asked_guardian_id = (select id from public.guardians where student_user_id = requested_by_user_id)"
+            " where id = %s",
+            house.call(ENGLISH.student, "request_cancellation", **silent)["request"]["id"],
+        )
         extra = {"p_match_id": ENGLISH.id, "p_reason": "more", "p_package_id": ENGLISH.package_id}
         self.actions: dict[str, Callable[[Database], Any]] = {
             "complete the second": self._status(2, "done"),
@@ -430,6 +518,10 @@ class Held:
             "withdraw the cancelling": lambda db: db.call(
                 ENGLISH.student, "withdraw_cancellation", p_request_id=cancellation
             ),
+            "agree as the guardian": answering(token, "approve"),
+            "want another time as the guardian": answering(token, "reschedule"),
+            "keep the lesson by a tap": tapping(token, "keep"),
+            "take silence for consent": take_silence,
             "review last night's": lambda db: db.call(
                 ENGLISH.student, "review_session", p_session_id=last_night, p_rating=5
             ),
@@ -446,6 +538,14 @@ class Held:
             "report what was sent": lambda db: db.call("service_role", "settle_deliveries", p_results=results),
             "send something": lambda db: db.call("service_role", "claim_deliveries"),
             "forget what is old": lambda db: db.call("service_role", "clean_up"),
+            "plan the reminders": letters.plan,
+            "take messages out": letters.claim,
+            "report that messages are sent": lambda db: letters.settle(db, *map(letters.result, posted)),
+            "report that messages are not": lambda db: letters.settle(
+                db, *(letters.result(each, "refused") for each in posted)
+            ),
+            "hear from a provider": lambda db: db.call("service_role", "note_message_statuses", p_statuses=heard),
+            "have a message sent again": self._call("retry_message", p_message_id=refused),
             "change the webhook": self._call("update_webhook_endpoint", p_endpoint_id=hook, p_is_enabled=False),
             "delete the webhook": self._call("delete_webhook_endpoint", p_endpoint_id=hook),
             "replay a message": self._call("replay_delivery", p_delivery_id=delivered["delivery_id"]),
@@ -480,6 +580,27 @@ class Held:
         pid = client.connection.info.backend_pid
         query = "select wait_event_type is not distinct from 'Lock' from pg_stat_activity where pid = %s"
         return self.house.value(query, pid)
+
+
+def answering(token: str, answer: str) -> Callable[[Database], Any]:
+    """A guardian's answer through the link."""
+    return lambda db: db.call("service_role", "answer_consent", p_token=token, p_answer=answer)
+
+
+def tapping(token: str, answer: str) -> Callable[[Database], Any]:
+    """A guardian's answer as a message; it must not fail."""
+    said = [{"provider": "meta", "provider_event_id": "1", "token": token, "answer": answer}]
+
+    def tap(db: Database) -> None:
+        told = db.call("service_role", "answer_consent_messages", p_answers=Jsonb(said))
+        assert told["results"][0]["outcome"] in {"decided", "already", "too_late"}
+
+    return tap
+
+
+def take_silence(db: Database) -> None:
+    """The scheduler's; it must not fail."""
+    assert db.call("service_role", "auto_approve_cancellations")["failed"] == 0
 
 
 def taken_back(client: Database, action: Callable[[Database], Any]) -> None:

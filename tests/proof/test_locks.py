@@ -20,6 +20,8 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from tests.database import Database, Refused, clone
+from tests.db import letters
+from tests.db.consents import token_for, wish
 from tests.db.dispatch import claim, endpoint, happen, result, settle
 from tests.house import (
     ENGLISH,
@@ -75,7 +77,16 @@ class House(NamedTuple):
     leased: tuple[dict[str, Any], ...]
     """Two deliveries that a dispatcher has."""
     wishes: Mapping[str, UUID]
-    """What is asked about the session to come: another time by either side, and O to cancel it."""
+    """What is asked about the session to come: another time by either side, and O to cancel it.
+
+    O also asks to cancel two later sessions: the guardian may answer about one, and kept silent about the other.
+    """
+    tokens: tuple[str, str]
+    """With which the guardian may answer about the session to come and about the later one."""
+    posted: tuple[dict[str, Any], dict[str, Any]]
+    """Two messages that a dispatcher has: the guardian's question, whose lease has run out, and another."""
+    refused: UUID
+    """A message that was refused."""
 
 
 @pytest.fixture(scope="session")
@@ -102,7 +113,7 @@ def _lived_in(db: Database, url: str) -> House:
         p_package_id=beside,
     )
     rows = db.rows("select id from public.sessions where package_id = %s order by sequence_number", ENGLISH.package_id)
-    done, begun, last_night, to_come, *_, cancelled = (session_id for (session_id,) in rows)
+    done, begun, last_night, to_come, later, silent, *_, cancelled = (session_id for (session_id,) in rows)
     db.set_clock(MIDWAY)
     db.call(NADIA, "tutor_update_session", p_session_id=done, p_status="done")
     db.run(
@@ -111,11 +122,19 @@ def _lived_in(db: Database, url: str) -> House:
     )
     db.call(NADIA, "tutor_update_session", p_session_id=cancelled, p_status="cancelled", p_reason="ill")
     ask = {"p_session_id": to_come, "p_reason": "ill"}
+    reached = "update public.guardians set phone = '+447700900188', whatsapp_opt_in = true where student_user_id = %s"
+    db.run(reached, OLIVER.id)
     wishes = {
         "another time": db.call(OLIVER, "request_reschedule", **ask),
         "the tutor's": db.call(HARRIET, "request_reschedule", **ask),
         "to cancel": db.call(OLIVER, "request_cancellation", **ask),
     }
+    asked = {name: UUID(answer["request"]["id"]) for name, answer in wishes.items()}
+    asked |= {"later": wish(db, later, OLIVER), "silence": wish(db, silent, OLIVER)}
+    guardian = db.value("select id from public.guardians where student_user_id = %s", OLIVER.id)
+    db.run("update public.cancellation_requests set asked_guardian_id = %s", guardian)
+    over = "update public.cancellation_requests set asked_at = private.now(), expires_at = private.now() where id = %s"
+    db.run(over, asked["silence"])
     db.call(NADIA, "update_person", p_person_id=HARRIET.id, p_roles=["tutor", "admin"])
     time_off = db.call(NADIA, "create_time_off", p_user_id=HARRIET.id, p_starts_on="2026-06-01", p_ends_on="2026-06-02")
     clinic = {"p_listing_id": EXAM_CLINIC.id}
@@ -129,8 +148,11 @@ def _lived_in(db: Database, url: str) -> House:
         happen(db)
     delivered, *leased = claim(db)
     settle(db, delivered)
+    question, other, refused = _post(db, asked)
     return House(
         url=url,
+        posted=(question, other),
+        refused=UUID(refused["message_id"]),
         drafts=(UUID(drafts[0]["booking"]["id"]), UUID(drafts[1]["booking"]["id"])),
         offered=offered,
         sessions=(done, begun, last_night, cancelled, to_come),
@@ -144,8 +166,31 @@ def _lived_in(db: Database, url: str) -> House:
         endpoint=hook,
         delivered=UUID(delivered["delivery_id"]),
         leased=tuple(leased),
-        wishes={name: UUID(answer["request"]["id"]) for name, answer in wishes.items()},
+        wishes=asked,
+        tokens=(token_for(db, asked["to cancel"]), token_for(db, asked["later"])),
     )
+
+
+def _post(db: Database, asked: Mapping[str, UUID]) -> list[dict[str, Any]]:
+    """The guardian's question about the session to come and another message, leased, and one that was refused.
+
+    The question about the silent one was sent, that about the later one waits, as all the others do.
+    """
+    claimed = letters.claim(db, limit=500)
+    query = "select cancellation_request_id, id::text from public.messages where template = 'P26_cancellation_request'"
+    number_of = dict(db.rows(query))
+    letter_of = {each["message_id"]: each for each in claimed}
+    question, later, silent = (letter_of.pop(number_of[asked[name]]) for name in ("to cancel", "later", "silence"))
+    other, refused, *others = letter_of.values()
+    named = {"channel": "whatsapp", "provider": "meta", "provider_message_id": "wamid.1"}
+    letters.settle(
+        db,
+        letters.result(silent, **named),
+        letters.result(refused, "refused"),
+        *(letters.result(each, "deferred", send_after=MIDWAY) for each in (later, *others)),
+    )
+    db.run("update public.messages set leased_until = private.now() where id = %s", question["message_id"])
+    return [question, other, refused]
 
 
 # --- what is done, and where it may be stopped ------------------------------------------------------------
@@ -208,6 +253,17 @@ def deeds(house: House) -> dict[str, Deed]:
     def settled(outcome: str, order: int) -> Deed:
         results = [result(each, outcome) for each in house.leased]
         return call("settle_deliveries", "service_role", results=results[::order])
+
+    def reported(outcome: str, order: int) -> Deed:
+        results = [letters.result(each, outcome) for each in house.posted]
+        return call("settle_messages", "service_role", results=results[::order])
+
+    def tapped(answer: str, order: int) -> Deed:
+        answers = [
+            {"provider": "meta", "provider_event_id": token[:9], "token": token, "answer": answer}
+            for token in house.tokens
+        ]
+        return call("answer_consent_messages", "service_role", answers=answers[::order])
 
     def series(minutes: int) -> Deed:
         """English, a little later or earlier."""
@@ -321,6 +377,13 @@ def deeds(house: House) -> dict[str, Deed]:
         "approve_cancellation": call("approve_cancellation", request_id=house.wishes["to cancel"]),
         "reject_cancellation": call("reject_cancellation", request_id=house.wishes["to cancel"]),
         "withdraw_cancellation": call("withdraw_cancellation", OLIVER, request_id=house.wishes["to cancel"]),
+        "answer_consent (approve)": call("answer_consent", "service_role", token=house.tokens[0], answer="approve"),
+        "answer_consent (reschedule)": call(
+            "answer_consent", "service_role", token=house.tokens[0], answer="reschedule"
+        ),
+        "answer_consent_messages (one way)": tapped("approve", 1),
+        "answer_consent_messages (the other)": tapped("reschedule", -1),
+        "auto_approve_cancellations": call("auto_approve_cancellations", "service_role"),
         "start_session": call("start_session", session_id=begun),
         "complete_session": call("complete_session", HARRIET, session_id=begun),
         "mark_missed": call("mark_missed", session_id=begun, by="student"),
@@ -355,6 +418,16 @@ def deeds(house: House) -> dict[str, Deed]:
         "settle_deliveries (one way)": settled("gone", 1),
         "settle_deliveries (the other)": settled("delivered", -1),
         "clean_up": call("clean_up", "service_role"),
+        "plan_reminders": call("plan_reminders", "service_role"),
+        "claim_messages": call("claim_messages", "service_role"),
+        "settle_messages (one way)": reported("sent", 1),
+        "settle_messages (the other)": reported("refused", -1),
+        "note_message_statuses": call(
+            "note_message_statuses",
+            "service_role",
+            statuses=[{"provider": "meta", "provider_message_id": "wamid.1", "status": "failed"}],
+        ),
+        "retry_message": call("retry_message", message_id=house.refused),
         "move_session_to_package (there)": call(
             "move_session_to_package", session_id=done, package_id=house.beside, reason="mixed up"
         ),
@@ -390,8 +463,9 @@ def gates(house: House) -> list[Gate]:
             "select from public.user_roles where profile_id = %s for update",
             [each.id for each in (HARRIET, OLIVER, NADIA)],
         ),
-        ("select from public.guardians where id = %s for update", [house.guardian]),
         ("select from private.progress_links where id = %s for update", [house.progress_link]),
+        # Nobody takes more of them; whoever writes a message refers to its reader and must never wait for them.
+        ("select from public.guardians where id = %s for no key update", [house.guardian]),
         ("select from public.holidays where id = %s for update", [house.holiday]),
         ("select from public.time_off where id = %s for update", [house.time_off]),
         ("select from public.listings where id = %s for update", [EXAM_CLINIC.id]),
@@ -402,7 +476,10 @@ def gates(house: House) -> list[Gate]:
             "select from public.reschedule_requests where id = %s for update",
             [house.wishes["another time"], house.wishes["the tutor's"]],
         ),
-        ("select from public.cancellation_requests where id = %s for update", [house.wishes["to cancel"]]),
+        (
+            "select from public.cancellation_requests where id = %s for update",
+            [house.wishes[name] for name in ("to cancel", "later", "silence")],
+        ),
         (
             "select from public.packages where id = %s for update",
             [ENGLISH.package_id, house.beside, *house.empty.values()],
@@ -414,6 +491,11 @@ def gates(house: House) -> list[Gate]:
             "select from public.deliveries where id = %s for update",
             [house.delivered, *(each["delivery_id"] for each in house.leased)],
         ),
+        (
+            "select from public.messages where id = %s for update",
+            [*(each["message_id"] for each in house.posted), house.refused],
+        ),
+        ("select from public.messages where provider_message_id = %s for update", ["wamid.1"]),
         (
             "select pg_advisory_xact_lock(hashtextextended(%s, 0))",
             ["lessonkeeper.admins", "lessonkeeper.import"],
@@ -496,12 +578,15 @@ def _taken_back(db: Database, deed: Deed) -> dict[str, Any]:
 def _outcome(running: Future[dict[str, Any]]) -> str:
     """`ok`, the code of a refusal, or the SQLSTATE of what should not have happened."""
     try:
-        results = running.result().get("results", ())
+        answer = running.result()
     except Refused as refused:
         return refused.code
     except psycopg.Error as error:
         return error.sqlstate or type(error).__name__
-    # A month run tells of a deadlock in a match's result instead of failing.
+    # A month run tells of a deadlock in a match's result instead of failing; so do guardians' taps and their silence.
+    results = answer.get("results", ())
+    if "failed" in [each.get("outcome") for each in results] or ("approved" in answer and answer["failed"]):
+        return "A decision failed."
     return next((each["detail"] for each in results if each.get("code") == "failed"), "ok")
 
 
@@ -520,7 +605,8 @@ def test_every_writing_function_has_a_deed_that_succeeds(house: House) -> None:
         for name, deed in things.items():
             answer = meeting.alone(deed)
             assert answer.get("created") != 0, name
-            assert all(each["created"] for each in answer.get("results", ())), name
+            assert all(each.get("created", each.get("outcome")) for each in answer.get("results", ())), name
+            assert all(each.get("outcome", "decided") == "decided" for each in answer.get("results", ())), name
 
 
 @pytest.mark.parametrize("at_most", [1, pytest.param(99, marks=pytest.mark.long)])

@@ -30,6 +30,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from tests.database import Database, Refused
+from tests.db.consents import ANSWERS, read, reply, silence, token_for
 from tests.db.lessons import booked, commit_of, inputs_of, lesson
 from tests.house import LENA, MATHEMATICS, MATHEMATICS_HELP, NADIA, ZARA
 from tests.plans import sell
@@ -79,7 +80,7 @@ def house(database_url: str) -> Iterator[tuple[Database, list[UUID]]]:
     with psycopg.connect(database_url, autocommit=True) as connection:
         db = Database(connection)
         db.set_clock(MORNING)
-        db.call(NADIA, "update_settings", p_tutor_correction_hours=1, p_tutor_may_reschedule=True)
+        db.call(NADIA, "update_settings", p_tutor_correction_hours=1, p_tutor_may_reschedule=True, p_consent_hours=1)
         db.call(NADIA, "set_match_schedule", p_match_id=MATHEMATICS.id, p_schedule_pattern=DAILY)
         db.run("update public.matches set status = 'active' where id = %s", MATHEMATICS.id)
         db.run("update public.requests set status = 'active' where id = %s", MATHEMATICS.request_id)
@@ -98,7 +99,7 @@ def as_it_begins() -> House:
         MORNING,
         [Package(8, opening, opening, dates) for opening, dates in zip(OPENING, DATES, strict=True)],
         [Session("friend", None, None, None, BOOKED, BOOKED + HOUR, MORNING, MORNING)],
-        Policies(tutor_correction_hours=1, tutor_may_reschedule=True),
+        Policies(tutor_correction_hours=1, tutor_may_reschedule=True, consent_hours=1),
         bookings=[Booking("friend", BOOKED, BOOKED + HOUR, status="accepted", decided_as="tutor", session=0)],
         lesson_mins=MATHEMATICS_HELP.minutes,
     )
@@ -198,7 +199,7 @@ class Lived(RuleBasedStateMachine):
 
     def wish(self, number: int) -> int:
         """The wishes in a circle: the open ones first."""
-        closed = [each.status != "pending" for each in self.model.wishes]
+        closed = [not each.is_open for each in self.model.wishes]
         return sorted(range(len(closed)), key=closed.__getitem__)[number % len(closed)]
 
     def booking(self, number: int) -> int:
@@ -395,6 +396,93 @@ class Lived(RuleBasedStateMachine):
         what = "cancellation" if self.model.wishes[wish].kind == "cancellation" else "reschedule_request"
         self.call(who, f"{verb}_{what}", verb, wish=wish)
 
+    # --- the guardian's consent ------------------------------------------------------------------------
+
+    @precondition(lambda self: self.questions)
+    @rule(question=chosen, arrives=st.sampled_from([True, True, False]))
+    def ask_the_guardian(self, question: int, *, arrives: bool) -> None:
+        """A provider takes the message, or does not."""
+        wish = self.question(question)
+
+        def done() -> bool:
+            report = "start_consent_timer(%s)" if arrives else "note_consent_unasked(%s, 'failed')"
+            self.db.run(f"select private.{report}", self.wish_ids[wish])
+            return True
+
+        self.both(
+            lambda house: house.start_consent_timer(wish=wish) if arrives else house.note_consent_unasked(wish=wish),
+            done,
+        )
+
+    @precondition(lambda self: self.questions)
+    @rule(question=chosen, answer=st.sampled_from([*ANSWERS]), by_message=st.booleans())
+    def answer(self, question: int, answer: str, *, by_message: bool) -> None:
+        wish = self.question(question)
+        token = token_for(self.db, self.wish_ids[wish])
+
+        def done() -> str:
+            if not by_message:
+                return reply(self.db, token, answer)["outcome"]
+            tap = {"provider": "meta", "provider_event_id": token, "token": token, "answer": answer}
+            told = self.db.call("service_role", "answer_consent_messages", p_answers=Jsonb([tap]))
+            return told["results"][0]["outcome"]
+
+        self.both(
+            lambda house: (house.answer_by_message if by_message else house.answer_consent)(wish=wish, answer=answer),
+            done,
+        )
+
+    @precondition(lambda self: self.questions)
+    @rule(question=chosen)
+    def look_at_the_question(self, question: int) -> None:
+        wish = self.question(question)
+        token = token_for(self.db, self.wish_ids[wish])
+
+        def done() -> tuple[str, list[str]]:
+            shown = read(self.db, token)
+            assert shown["answer_open"] == bool(shown["answers"])
+            return shown["status"], shown["answers"]
+
+        self.both(lambda house: house.read_consent(wish=wish), done)
+
+    @precondition(lambda self: any(each.expires for each in self.model.wishes))
+    @rule(is_early=st.sampled_from([False, False, True]))
+    def keep_silent(self, *, is_early: bool) -> None:
+        """Until the time is over, or nearly."""
+        first = min(each.expires for each in self.model.wishes if each.expires)
+        self.set_clock(max(first - HOUR / 60 if is_early else first, self.model.now))
+        self.take_silence_for_consent()
+
+    @rule()
+    def take_silence_for_consent(self) -> None:
+        def done() -> int:
+            answer = silence(self.db)
+            assert (answer["failed"], answer["more"]) == (0, False)
+            return answer["approved"]
+
+        self.both(House.auto_approve_cancellations, done)
+
+    @rule(whose=st.sampled_from(["student", "friend"]), is_reached=st.sampled_from([True, True, False]))
+    def reach_the_guardian(self, whose: str, *, is_reached: bool) -> None:
+        def done() -> bool:
+            self.db.run(
+                "update public.guardians set whatsapp_opt_in = %s where student_user_id = %s and is_primary",
+                is_reached,
+                PEOPLE[whose].id,
+            )
+            return True
+
+        self.both(lambda house: house.reach_guardian(whose=whose, is_reached=is_reached), done)
+
+    @property
+    def questions(self) -> list[int]:
+        return [number for number, each in enumerate(self.model.wishes) if each.kind == "cancellation"]
+
+    def question(self, number: int) -> int:
+        """The wishes to cancel in a circle: the open ones first."""
+        order = sorted(self.questions, key=lambda each: not self.model.wishes[each].is_open)
+        return order[number % len(order)]
+
     # --- a series --------------------------------------------------------------------------------------
 
     @rule(
@@ -573,6 +661,7 @@ class Lived(RuleBasedStateMachine):
                 {"tutor_correction_hours": 24},
                 {"tutor_correction_hours": 1},
                 {"start_window_mins": 0},
+                {"consent_hours": 2},
             ]
         ),
     )
@@ -715,13 +804,15 @@ class Lived(RuleBasedStateMachine):
     def _wishes(self) -> list[Wish]:
         rows = self._rows(
             """
-            select id, 'reschedule' as kind, session_id as session, requested_by_user_id as asker, reason,
-                   proposed_starts_utc as proposed, status::text as status, accepted_start_utc as accepted,
-                   decided_by_user_id as decider
+            select id, 'reschedule' as kind, session_id as session, requested_by_user_id as asker,
+                   requested_by_role::text as side, reason, proposed_starts_utc as proposed, status::text as status,
+                   accepted_start_utc as accepted, decided_by_user_id as decider, false as has_guardian,
+                   null as unasked, null::timestamptz as asked_at, null::timestamptz as expires, false as is_answered
               from public.reschedule_requests
             union all
-            select id, 'cancellation', session_id, requested_by_user_id, reason, '{}', status::text, null,
-                   decided_by_user_id
+            select id, 'cancellation', session_id, requested_by_user_id, requested_by_role::text, reason, '{}',
+                   status::text, null, decided_by_user_id, asked_guardian_id is not null, unasked_reason, asked_at,
+                   expires_at, answered_by_guardian_id is not null
               from public.cancellation_requests
             """
         )
@@ -850,6 +941,19 @@ MUTANTS: list[tuple[str, str, str]] = [
     ("lapse_reschedule_requests", "and n.status <> 'rescheduled'", ""),
     ("lapse_cancellation_requests", "r.session_id = n.id and", "false and"),
     ("record_wish", "tg_op = 'INSERT' or new.status <> old.status", "tg_op = 'INSERT'"),
+    # The guardian's consent.
+    ("guardian_to_ask", "and whatsapp_opt_in", ""),
+    ("start_consent_timer", "and asked_at is null", ""),
+    ("take_silence_for_consent", "v_request.expires_at > private.now()", "v_request.expires_at >= private.now()"),
+    (
+        "take_silence_for_consent",
+        "private.step_refusal(v_session, 'cancelled', 'clock', v_request.reason) is not null",
+        "false",
+    ),
+    ("decide_consent", "perform private.take_silence_for_consent(p_request_id);", "null;"),
+    ("decide_consent", "v_request.status <> 'pending'", "v_request.status not in ('pending', 'call_requested')"),
+    ("decide_consent", "when v_to <> 'call_requested' then private.now()", "when true then private.now()"),
+    ("status_by_answer", "CASE WHEN private.may_be_rescheduled(p_session) THEN", "CASE WHEN true THEN"),
     # A series, and the end of the match.
     ("end_match", "status = 'rescheduled' or", ""),
     ("end_match", "scheduled_start_utc > private.now()", "scheduled_start_utc >= private.now()"),

@@ -134,6 +134,7 @@ def test_run_twice_it_schedules_each_job_once(hosted: Database) -> None:
         assert jobs(hosted) == {
             "lessonkeeper-complete-sessions": EACH_MINUTE,
             "lessonkeeper-deliver-outbox": EACH_MINUTE,
+            "lessonkeeper-send-reminders": EACH_MINUTE,
             "lessonkeeper-auto-approve-cancellations": EACH_MINUTE,
             "lessonkeeper-embed-events": "*/5 * * * *",
             "lessonkeeper-clean-up": "17 * * * *",
