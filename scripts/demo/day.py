@@ -11,7 +11,7 @@ from scripts.demo.words import button, day, hour
 
 MONDAY = "2026-03-02"
 TUESDAY = "2026-03-03"
-BUTTONS = ("join", "start", "complete", "missed", "reschedule", "cancel")
+BUTTONS = ("prep", "join", "start", "complete", "missed", "reschedule", "cancel")
 
 
 def a_day(page: Page, clock: Clock, scheduler: Scheduler, cast: Cast, matches: Sequence[Match]) -> None:

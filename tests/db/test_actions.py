@@ -65,9 +65,15 @@ def press(db: Database, who: Person, operation: str, session_id: UUID, reason: s
 
 def prepare(db: Database, who: Person, session_id: UUID) -> dict[str, Any]:
     """Two calls: what a brief is made of is read, and what was made of it is kept."""
-    nothing = dict.fromkeys(("challenges", "motivators", "recommended_activities", "session_focus"), [])
+    lists = ("challenges", "motivators", "recommended_activities", "session_focus")
+    nothing: dict[str, list[Any]] = {name: [] for name in lists}
     inputs = db.call(who, "brief_inputs", p_session_id=session_id)
-    kept = {"p_fingerprint": inputs["fingerprint"], "p_source": "rules", "p_model": None, "p_brief": nothing}
+    kept: dict[str, Any] = {
+        "p_fingerprint": inputs["fingerprint"],
+        "p_source": "rules",
+        "p_model": None,
+        "p_brief": nothing,
+    }
     return db.call(who, "store_brief", p_session_id=session_id, **kept) | {"changed": True}
 
 

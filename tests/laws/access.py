@@ -310,6 +310,7 @@ store_brief (done)                 x    401  403  404  409  404  403  404  403  
 store_brief (of another student)   x    401  403  404  422  404  403  404  403  404  404  422  x
 store_brief (of N's remark)        x    401  403  404  422  404  403  404  403  404  404  ok   x
 store_brief (of H's remark)        x    401  403  404  ok   404  403  404  403  404  404  422  x
+store_brief (of W's note on O)     x    401  403  404  422  404  403  404  403  404  404  ok   x
 store_brief (no brief)             x    401  403  404  422  404  403  404  403  404  404  422  x
 summary_inputs                     x    401  403  404  ok   404  403  404  403  404  404  ok   x
 summary_inputs (not done)          x    401  403  404  409  404  403  404  403  404  404  409  x
@@ -417,7 +418,7 @@ class Things:
     homework: Mapping[str, UUID]
     """Of O: H's that is given, handed in and looked through; W's and N's that are given."""
     remarks: Mapping[str, UUID]
-    """Private ones on O, by their authors; and a note of H's on Z."""
+    """Private ones on O, by their authors; and notes: W's on O, H's on Z."""
     messages: Mapping[str, UUID]
     """Sent, failed, and failed so long ago that it is not worth saying."""
 
@@ -468,12 +469,13 @@ class Things:
                 )
             },
             remarks={
-                called[author] if is_private else "on Z": key
+                called[author] if is_private else f"note of {called[author]}": key
                 for key, author, is_private in house.rows(
                     "select id, author_user_id, is_private from public.learning_events where event_type = 'note'"
-                    " and (student_user_id = %s and is_private"
+                    " and (student_user_id = %s and (is_private or tutor_user_id <> %s)"
                     " or student_user_id = %s and tutor_user_id = %s and not is_private)",
                     ENGLISH.student.id,
+                    ENGLISH.tutor.id,
                     IELTS.student.id,
                     IELTS.tutor.id,
                 )
@@ -744,9 +746,10 @@ DEEDS: dict[str, Callable[[Things], Arguments]] = {
     "brief_inputs (of one who left)": lambda things: {"p_session_id": things.chess},
     "store_brief": lambda things: briefed(things.sessions[3]),
     "store_brief (done)": lambda things: briefed(things.sessions[0]),
-    "store_brief (of another student)": lambda things: briefed(things.sessions[3], things.remarks["on Z"]),
+    "store_brief (of another student)": lambda things: briefed(things.sessions[3], things.remarks["note of H"]),
     "store_brief (of N's remark)": lambda things: briefed(things.sessions[3], things.remarks["N"]),
     "store_brief (of H's remark)": lambda things: briefed(things.sessions[3], things.remarks["H"]),
+    "store_brief (of W's note on O)": lambda things: briefed(things.sessions[3], things.remarks["note of W"]),
     "store_brief (no brief)": lambda things: briefed(things.sessions[3]) | {"p_brief": {}},
     "summary_inputs": lambda things: {"p_session_id": things.sessions[0]},
     "summary_inputs (not done)": lambda things: {"p_session_id": things.sessions[1]},

@@ -57,6 +57,7 @@ class Storm:
             self._new_time, self._series, self._wish, self._wish, self._turn, self._turn,
             self._request, self._decision, self._decision, self._hours,
             self._answer, self._answer, self._silence, self._post, self._post, self._letters,
+            self._homework, self._homework, self._summary, self._summary, self._meanings,
         ]  # fmt: skip
 
     def call(self) -> Call:
@@ -246,6 +247,32 @@ class Storm:
         request_id = self._one_of(OPEN_QUESTIONS, match)
         return token_for(self._house, request_id) if request_id.int else "x" * 43
 
+    def _homework(self, match: Match) -> Call:
+        self._house.run("delete from private.call_counts")
+        if self._chance.random() < 0.4:
+            arguments = {"p_student_id": match.student.id, "p_title": f"Page {self._chance.randrange(9)}"}
+            return NADIA, "assign_homework", arguments
+        function = self._chance.choice(("submit_homework", "review_homework"))
+        query = "select h.id from public.homework h join public.matches m using (student_user_id) where m.id = %s"
+        return NADIA, function, {"p_homework_id": self._one_of(query, match)}
+
+    def _summary(self, match: Match) -> Call:
+        done = "select id from public.sessions where match_id = %s and status = 'done'"
+        arguments = {"p_session_id": self._one_of(done, match)}
+        if self._chance.random() < 0.5:
+            return match.tutor, "store_summary_draft", arguments | {"p_source": "rules", "p_text": "Verbs."}
+        return NADIA, "approve_summary", arguments
+
+    def _meanings(self, _match: Match) -> Call:
+        space = {"p_model": "m", "p_dimension": 1}
+        if self._chance.random() < 0.5:
+            return "service_role", "claim_embeddings", space | {"p_limit": 5, "p_lease_seconds": 5}
+        leased = self._house.rows(
+            "select encode(content_hash, 'hex') from private.embeddings order by random() limit 5"
+        )
+        vectors = [{"content_hash": each, "embedding": [1]} for (each,) in leased]
+        return "service_role", "settle_embeddings", space | {"p_vectors": Jsonb(vectors)}
+
     def _one_of(self, query: str, match: Match) -> UUID:
         """One of the match's ids that the query finds, or an id that is nothing's."""
         found = [each for (each,) in self._house.rows(f"{query} order by 1", match.id)]
@@ -285,6 +312,8 @@ GETS_THROUGH = {
     "request_reschedule", "request_cancellation", "accept_reschedule_request", "approve_cancellation",
     "answer_consent", "answer_consent_messages", "auto_approve_cancellations",
     "plan_reminders", "claim_messages", "settle_messages", "note_message_statuses", "retry_message",
+    "assign_homework", "submit_homework", "review_homework", "store_summary_draft", "approve_summary",
+    "claim_embeddings", "settle_embeddings",
 }  # fmt: skip
 """What must have succeeded now and then, or the storm would prove nothing of it."""
 
@@ -364,7 +393,7 @@ def test_the_end_of_a_match_and_everything_else_about_it(database_url: str, chan
 PAUSES = (
     "requests", "matches", "listings", "availability", "bookings", "profiles", "sessions", "reschedule_requests",
     "cancellation_requests", "packages", "credit_ledger", "learning_events", "reviews", "webhook_endpoints",
-    "deliveries", "messages",
+    "deliveries", "messages", "homework", "session_summaries", "briefs",
 )  # fmt: skip
 
 # An action that sets lk.pause waits here, after it has written to the table and before any other trigger.
@@ -430,6 +459,19 @@ class Held:
         delivered, *leased = claim(house)
         settle(house, delivered)
         results = [result(leased[0], "gone"), result(leased[1])]
+        given, handed_in = (
+            house.call(HARRIET, "assign_homework", p_student_id=ENGLISH.student.id, p_title=title)["homework"]["id"]
+            for title in ("Page 12", "Page 13")
+        )
+        house.call(ENGLISH.student, "submit_homework", p_homework_id=handed_in)
+        house.run("update public.settings set model_calls_a_day = 100000")
+        space = {"p_model": "m", "p_dimension": 1}
+        meant = house.call("service_role", "claim_embeddings", **space, p_limit=2)["contents"]
+        vectors = Jsonb([{"content_hash": each["content_hash"], "embedding": [1]} for each in meant])
+        told = {"p_session_id": last_night, "p_source": "rules", "p_text": "Verbs."}
+        house.call(HARRIET, "store_summary_draft", **told)
+        lists = ("challenges", "motivators", "recommended_activities", "session_focus")
+        nothing = {"p_source": "rules", "p_model": None, "p_brief": Jsonb({name: [] for name in lists})}
         third = self.sessions[2]["id"]
         # Two students who want the time of the extra session below, and one of them another.
         clinic = {"p_listing_id": EXAM_CLINIC.id}
@@ -525,6 +567,16 @@ class Held:
             "review last night's": lambda db: db.call(
                 ENGLISH.student, "review_session", p_session_id=last_night, p_rating=5
             ),
+            "write into the record": lambda db: db.call(
+                HARRIET, "add_note", p_student_id=ENGLISH.student.id, p_text="Reads.", p_session_id=last_night
+            ),
+            "hand in homework": lambda db: db.call(ENGLISH.student, "submit_homework", p_homework_id=given),
+            "look through homework": self._call("review_homework", p_homework_id=handed_in, p_mark="A"),
+            "keep a brief": self._call("store_brief", p_session_id=fourth, p_fingerprint="f", **nothing),
+            "write of last night's": lambda db: db.call(HARRIET, "store_summary_draft", **told),
+            "approve what is written of last night's": self._call("approve_summary", p_session_id=last_night),
+            "take what has no meaning yet": lambda db: db.call("service_role", "claim_embeddings", **space),
+            "bring meanings": lambda db: db.call("service_role", "settle_embeddings", **space, p_vectors=vectors),
             "let the clock move all": lambda db: db.call("service_role", "sweep_session_statuses"),
             "let the clock move the tutor's": lambda db: db.call(HARRIET, "refresh_session_statuses"),
             "accept a booking": self._call("accept_booking", p_booking_id=drafts[0]),

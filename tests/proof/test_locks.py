@@ -45,6 +45,10 @@ MIDWAY = "2026-03-11T09:00:00+00:00"
 FREE = "2026-03-21T07:00:00Z"
 """A time at which Harriet, Oliver and Zara have no lesson."""
 PATTERN = {"timezone": "Europe/London", "days": [2, 4], "time": "17:00", "duration_mins": 45}
+NO_BRIEF: dict[str, object] = {
+    "fingerprint": "f", "source": "rules", "model": None,
+    "brief": {"challenges": [], "motivators": [], "recommended_activities": [], "session_focus": []},
+}  # fmt: skip
 SUNDAYS = {"weekday": 7, "starts_at": "09:00", "ends_at": "10:00"}
 WITHOUT_A_LOCK_TO_MEET = {
     "create_holiday", "create_person (new)", "create_webhook_endpoint", "sweep_session_statuses", "claim_deliveries",
@@ -87,6 +91,10 @@ class House(NamedTuple):
     """Two messages that a dispatcher has: the guardian's question, whose lease has run out, and another."""
     refused: UUID
     """A message that was refused."""
+    homework: Mapping[str, UUID]
+    """H's for O: given, and handed in."""
+    contents: tuple[str, ...]
+    """The hashes of two contents that an embedding job has."""
 
 
 @pytest.fixture(scope="session")
@@ -148,11 +156,23 @@ def _lived_in(db: Database, url: str) -> House:
         happen(db)
     delivered, *leased = claim(db)
     settle(db, delivered)
+    given, handed_in = (
+        UUID(db.call(HARRIET, "assign_homework", p_student_id=OLIVER.id, p_title=title)["homework"]["id"])
+        for title in ("Page 12", "Page 13")
+    )
+    db.call(OLIVER, "submit_homework", p_homework_id=handed_in)
+    db.call(HARRIET, "store_summary_draft", p_session_id=done, p_source="rules", p_text="Verbs.")
+    brief = {f"p_{name}": value for name, value in NO_BRIEF.items()}
+    db.call(HARRIET, "store_brief", p_session_id=begun, **brief)
+    db.call(HARRIET, "take_model_call", p_kind="brief")
+    contents = db.call("service_role", "claim_embeddings", p_model="m", p_dimension=1, p_limit=2)["contents"]
     question, other, refused = _post(db, asked)
     return House(
         url=url,
         posted=(question, other),
         refused=UUID(refused["message_id"]),
+        homework={"given": given, "handed in": handed_in},
+        contents=tuple(each["content_hash"] for each in contents),
         drafts=(UUID(drafts[0]["booking"]["id"]), UUID(drafts[1]["booking"]["id"])),
         offered=offered,
         sessions=(done, begun, last_night, cancelled, to_come),
@@ -264,6 +284,10 @@ def deeds(house: House) -> dict[str, Deed]:
             for token in house.tokens
         ]
         return call("answer_consent_messages", "service_role", answers=answers[::order])
+
+    def embedded(order: int) -> Deed:
+        vectors = [{"content_hash": each, "embedding": [1]} for each in house.contents]
+        return call("settle_embeddings", "service_role", model="m", dimension=1, vectors=vectors[::order])
 
     def series(minutes: int) -> Deed:
         """English, a little later or earlier."""
@@ -414,6 +438,23 @@ def deeds(house: House) -> dict[str, Deed]:
         "rotate_calendar_token": call("rotate_calendar_token", HARRIET),
         "create_progress_link": call("create_progress_link", guardian_id=house.guardian),
         "revoke_progress_link": call("revoke_progress_link", link_id=house.progress_link),
+        "record_assessment": call(
+            "record_assessment", HARRIET, student_id=OLIVER.id, subject="Verbs", score=7, max_score=10, session_id=done
+        ),
+        "add_note": call("add_note", HARRIET, student_id=OLIVER.id, text="Reads a lot.", session_id=last_night),
+        "assign_homework": call("assign_homework", HARRIET, student_id=OLIVER.id, title="Page 12", session_id=done),
+        "submit_homework": call("submit_homework", OLIVER, homework_id=house.homework["given"]),
+        "submit_homework (for them)": call("submit_homework", homework_id=house.homework["given"]),
+        "review_homework": call("review_homework", HARRIET, homework_id=house.homework["handed in"], mark="A"),
+        "take_model_call": call("take_model_call", HARRIET, kind="brief"),
+        "store_brief": call("store_brief", HARRIET, session_id=begun, **NO_BRIEF),
+        "store_brief (an admin's)": call("store_brief", session_id=begun, **NO_BRIEF),
+        "store_summary_draft": call("store_summary_draft", HARRIET, session_id=done, source="rules", text="Adverbs."),
+        "update_summary": call("update_summary", HARRIET, session_id=done, text="Nouns."),
+        "approve_summary": call("approve_summary", session_id=done),
+        "claim_embeddings": call("claim_embeddings", "service_role", model="m", dimension=1),
+        "settle_embeddings (one way)": embedded(1),
+        "settle_embeddings (the other)": embedded(-1),
         "claim_deliveries": call("claim_deliveries", "service_role"),
         "settle_deliveries (one way)": settled("gone", 1),
         "settle_deliveries (the other)": settled("delivered", -1),
@@ -484,6 +525,15 @@ def gates(house: House) -> list[Gate]:
             "select from public.packages where id = %s for update",
             [ENGLISH.package_id, house.beside, *house.empty.values()],
         ),
+        ("select from public.homework where id = %s for update", list(house.homework.values())),
+        ("select from public.session_summaries where session_id = %s for update", [house.sessions[0]]),
+        ("select from public.briefs where session_id = %s for update", [house.sessions[1]]),
+        ("select from private.model_calls where calls > %s for update", [0]),
+        (
+            "select from private.event_embeddings where content_hash = decode(%s, 'hex') for update",
+            list(house.contents),
+        ),
+        ("select from private.embeddings where content_hash = decode(%s, 'hex') for update", list(house.contents)),
         # Nobody takes more of it; whoever writes an event refers to it and must never wait for it.
         ("select from private.subscriptions where id = %s for no key update", [house.endpoint]),
         ("select from public.webhook_endpoints where id = %s for update", [house.endpoint]),
