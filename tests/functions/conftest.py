@@ -12,7 +12,7 @@ import pytest
 import respx
 from fastapi import FastAPI
 
-from lib import auth, config, database, targets
+from lib import auth, config, database, google, targets
 from tests.functions.samples import TUTOR
 
 SUPABASE = "http://supabase.test"
@@ -100,7 +100,7 @@ def token(**claims: object) -> str:
 
 
 def _forget_the_process() -> None:
-    for read_once in (config.settings, database.http_client, auth.verifier, targets.targets):
+    for read_once in (config.settings, database.http_client, auth.verifier, targets.targets, google.account):
         read_once.cache_clear()
 
 

@@ -623,6 +623,22 @@ CASES = [
     ),
     Case(
         "GET",
+        "/calendar-syncs?status=failing&status=given_up&limit=1",
+        None,
+        "list_calendar_syncs",
+        {"p_status": ["failing", "given_up"], "p_limit": 1},
+        {"is_on": True, "syncs": [s.calendar_sync], "has_more": True, "busy_reads": [s.busy_read]},
+    ),
+    Case(
+        "POST",
+        f"/calendar-syncs/{s.SESSION}/retry",
+        None,
+        "retry_calendar_sync",
+        {"p_session_id": s.SESSION},
+        s.calendar_sync,
+    ),
+    Case(
+        "GET",
         "/events?after=731.42&limit=7",
         None,
         "list_events",
@@ -638,7 +654,7 @@ IN_TWO_TRIPS = {
     "reschedule_series",
     "request_booking",
 }
-FOR_THE_SCHEDULER = {"sweep_session_statuses", "deliver_outbox", "clean_up"}
+FOR_THE_SCHEDULER = {"sweep_session_statuses", "deliver_outbox", "sync_calendar", "clean_up"}
 WITHOUT_A_SIGN_IN = {"health", "get_calendar"}
 
 
@@ -1041,7 +1057,11 @@ async def test_anyone_may_ask_whether_the_functions_answer(client: httpx.AsyncCl
 async def test_an_admin_sees_which_clock_the_database_goes_by(tutor: httpx.AsyncClient, rpcs: Rpcs) -> None:
     rpcs.answer("health", {"clock": {"is_real": False, "now": "2026-03-01T09:00:00+00:00"}})
     answer = (await tutor.get("/health")).json()
-    assert answer == {"status": "ok", "clock": {"is_real": False, "now": "2026-03-01T09:00:00Z"}}
+    assert answer == {
+        "status": "ok",
+        "clock": {"is_real": False, "now": "2026-03-01T09:00:00Z"},
+        "calendar": {"on": False, "missing": ["GOOGLE_SERVICE_ACCOUNT", "GOOGLE_CALENDAR_ID"]},
+    }
 
 
 async def test_others_who_are_signed_in_see_no_clock(tutor: httpx.AsyncClient, rpcs: Rpcs) -> None:

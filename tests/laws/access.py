@@ -61,6 +61,7 @@ settings               x    -    -    -    -    -    -    -    -    -    -    * 
 deliveries             x    -    -    -    -    -    -    -    -    -    -    *    *
 delivery_attempts      x    -    -    -    -    -    -    -    -    -    -    *    *
 webhook_endpoints      x    -    -    -    -    -    -    -    -    -    -    *    *
+calendar_syncs         x    -    -    -    -    -    -    -    -    -    -    *    *
 audit_logs             x    -    -    -    -    -    -    -    -    -    -    *    *
 """
 
@@ -100,6 +101,7 @@ ABOUT = {
     "deliveries": "null",
     "delivery_attempts": "null",
     "webhook_endpoints": "null",
+    "calendar_syncs": "null",
     "audit_logs": "null",
 }
 """Which person, request or booking a row of the table is about; null for what belongs to the house."""
@@ -263,11 +265,19 @@ list_events                        x    401  403  403  403  403  403  403  403  
 claim_deliveries                   x    x    x    x    x    x    x    x    x    x    x    x    ok
 settle_deliveries                  x    x    x    x    x    x    x    x    x    x    x    x    ok
 clean_up                           x    x    x    x    x    x    x    x    x    x    x    x    ok
+claim_calendar_syncs               x    x    x    x    x    x    x    x    x    x    x    x    ok
+settle_calendar_syncs              x    x    x    x    x    x    x    x    x    x    x    x    ok
+claim_busy_reads                   x    x    x    x    x    x    x    x    x    x    x    x    ok
+settle_busy_reads                  x    x    x    x    x    x    x    x    x    x    x    x    ok
+list_calendar_syncs                x    401  403  403  403  403  403  403  403  403  403  ok   x
+retry_calendar_sync                x    401  403  403  403  403  403  403  403  403  403  ok   x
+retry_calendar_sync (not there)    x    401  403  403  403  403  403  403  403  403  403  404  x
 health                             x    401  403  403  403  403  403  403  403  403  403  ok   x
 """
 
 FOR_THE_SERVICE = {
     "sweep_session_statuses", "claim_deliveries", "settle_deliveries", "clean_up", "read_calendar_feed",
+    "claim_calendar_syncs", "settle_calendar_syncs", "claim_busy_reads", "settle_busy_reads",
 }  # fmt: skip
 """Functions for the service key alone: their missing grant is what keeps people out."""
 
@@ -566,6 +576,13 @@ DEEDS: dict[str, Callable[[Things], Arguments]] = {
     "claim_deliveries": lambda _: {"p_limit": 1},
     "settle_deliveries": lambda _: {"p_results": "[]"},
     "clean_up": lambda _: {"p_limit": 1},
+    "claim_calendar_syncs": lambda _: {"p_limit": 1},
+    "settle_calendar_syncs": lambda _: {"p_results": "[]"},
+    "claim_busy_reads": lambda _: {"p_limit": 1},
+    "settle_busy_reads": lambda _: {"p_results": "[]"},
+    "list_calendar_syncs": lambda _: {},
+    "retry_calendar_sync": lambda things: {"p_session_id": things.sessions[5]},
+    "retry_calendar_sync (not there)": lambda _: {"p_session_id": OPEN_REQUEST_ID},
     "health": lambda _: {},
 }
 """A call that makes sense, for each row of MAY; the function is its first word."""

@@ -10,6 +10,7 @@ LIB = Path(__file__).parents[2] / "lib"
 WITHOUT_A_KEY = {
     "once", "generate_month", "rotate_calendar_token", "sweep_session_statuses", "claim_deliveries",
     "settle_deliveries", "clean_up",
+    "claim_calendar_syncs", "settle_calendar_syncs", "claim_busy_reads", "settle_busy_reads",
 }  # fmt: skip
 """What carries the key itself, the run that repeats harmlessly, what is shown once, and what the scheduler asks for."""
 STRAIGHT = WITHOUT_A_KEY | {"import_house"}

@@ -49,6 +49,7 @@ OPEN_TO_OTHERS = {
     "GET /api/cron/complete-sessions": "the scheduler, with a secret of its own, and nobody's token",
     "GET /api/cron/deliver-outbox": "the same",
     "GET /api/cron/clean-up": "the same",
+    "GET /api/cron/sync-calendar": "the same",
     "POST /api/requests": "students for themselves",
     "GET /api/listings": "anyone with a role",
     "GET /api/listings/{listing_id}": "anyone with a role",

@@ -147,6 +147,11 @@ def _turn(
     return write
 
 
+def _synced(house: ServedHouse) -> Write:
+    assert house.sign_in(NADIA).patch("/settings", json={"sync_google_calendar": True}).status_code == 200
+    return Write("POST", f"/calendar-syncs/{english_sessions(house)[1]['id']}/retry", None, None)
+
+
 def _webhook(method: str, action: str = "", **body: Any) -> Callable[[ServedHouse], Write]:
     def write(house: ServedHouse) -> Write:
         made = house.sign_in(NADIA).post("/webhook-endpoints", json={"url": HOOK})
@@ -302,6 +307,7 @@ WRITES: dict[str, Callable[[ServedHouse], Write]] = {
     "delete_webhook_endpoint": _webhook("DELETE"),
     "rotate_webhook_secret": _webhook("POST", "/rotate-secret"),
     "replay_delivery": _delivered,
+    "retry_calendar_sync": _synced,
     "update_settings": lambda _: Write("PATCH", "/settings", {"start_window_mins": 20}, {"start_window_mins": 30}),
 }
 

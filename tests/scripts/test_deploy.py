@@ -134,6 +134,7 @@ def test_run_twice_it_schedules_each_job_once(hosted: Database) -> None:
         assert jobs(hosted) == {
             "lessonkeeper-complete-sessions": EACH_MINUTE,
             "lessonkeeper-deliver-outbox": EACH_MINUTE,
+            "lessonkeeper-sync-calendar": EACH_MINUTE,
             "lessonkeeper-clean-up": "17 * * * *",
             "lessonkeeper-forget-runs": "30 3 * * *",
         }
