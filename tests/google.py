@@ -205,13 +205,16 @@ class StandIn:
             return _error(403, "forbiddenForServiceAccounts")
         if event["status"] == "confirmed" and _instant(event["end"]) <= _instant(event["start"]):
             return _error(400, "timeRangeEmpty")
-        asked = event.get("conferenceData", {}).get("createRequest")
-        if asked and "hangoutLink" not in event and request.query_params["conferenceDataVersion"] == "1":
+        assert request.query_params["conferenceDataVersion"] == "1"
+        asked = (event.get("conferenceData") or {}).get("createRequest")
+        if asked and "status" not in asked:
             if user is None:
                 return _error(400, "invalid")
             asked["status"] = {"statusCode": self.meet_status}
             if self.meet_status == "success":
                 event["hangoutLink"] = _meet_link(next(self._numbers))
+        if not event.get("conferenceData"):
+            event.pop("hangoutLink", None)
         self.events[event["id"]] = event | {"etag": f'"{next(self._numbers)}"'}
         if self._failures.get(call) == "after":
             await self._hang()

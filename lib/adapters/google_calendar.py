@@ -202,20 +202,16 @@ class GoogleCalendar:
         }
         if self._account.may_invite:
             wanted["attendees"] = _attendees(event.guests, found)
-        if (
-            event.meet_request
-            and not _meet_link_of(found)
-            and _request_of(found).get("requestId") != event.meet_request
-        ):
-            solution = {"type": "hangoutsMeet"}
-            request = {"requestId": event.meet_request, "conferenceSolutionKey": solution}
-            wanted["conferenceData"] = {"createRequest": request}
+        if _wants_another_link(event, found):
+            wanted["conferenceData"] = _request_for(event.meet_request) if event.meet_request else None
         return wanted
 
     @staticmethod
     def _done(event: Event, content: Json) -> Put:
         link = _meet_link_of(content)
-        if event.meet_request is None or link is not None:
+        if event.meet_request is None:
+            return Put("synced")
+        if link is not None:
             return Put("synced", meet_link=link)
         if _mapping(_request_of(content).get("status")).get("statusCode") == "pending":
             return Put("failed", "Google is still making the Meet link.")
@@ -308,6 +304,18 @@ def _shows(found: Json, wanted: Json) -> bool:
         and all(_instant_of(found.get(end)) == _instant_of(wanted[end]) for end in ("start", "end"))
         and _addresses(found) == _addresses({**found, **wanted})
     )
+
+
+def _wants_another_link(event: Event, found: Json) -> bool:
+    """Whether Google is to make a Meet link, or to take its own away, because another one was agreed on since."""
+    link, asked = _meet_link_of(found), _request_of(found).get("requestId")
+    if event.meet_request is None:
+        return link is not None and event.meet_link is not None and link != event.meet_link
+    return asked != event.meet_request and (link is None or asked is not None)
+
+
+def _request_for(name: str) -> Json:
+    return {"createRequest": {"requestId": name, "conferenceSolutionKey": {"type": "hangoutsMeet"}}}
 
 
 def _instant_of(time: object) -> datetime | None:

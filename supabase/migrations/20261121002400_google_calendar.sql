@@ -144,11 +144,9 @@ language plpgsql
 set search_path = '' set timezone = 'UTC'
 as $$
 begin
-  -- Sessions before what refers to them, as everybody locks them.
   perform private.mark_for_calendar(array(
     select id from public.sessions
-     where scheduled_start_utc > private.now() - interval '8 hours' and scheduled_end_utc > private.now()
-     order by id for key share));
+     where scheduled_start_utc > private.now() - interval '8 hours' and scheduled_end_utc > private.now()));
 end;
 $$;
 comment on function private.mark_all_for_calendar() is 'Every session that has not ended is to be put into Google.';
@@ -161,7 +159,6 @@ begin
   perform private.mark_for_calendar(array(
     select s.id from public.sessions s
      where s.scheduled_start_utc > private.now() - interval '8 hours' and s.scheduled_end_utc > private.now()
-       and private.is_in_calendars(s.status)
        and not exists (select from public.calendar_syncs c where c.session_id = s.id)
      order by s.id for key share skip locked));
 end;
@@ -346,10 +343,11 @@ begin
   end if;
   -- One claim after the other: two at once would each take one of a match that has no Meet link.
   perform pg_advisory_xact_lock(hashtextextended('lessonkeeper.calendar_claims', 0));
-  if exists (select from public.settings where updated_at > v_now - interval '1 hour') then
-    perform private.mark_forgotten_for_calendar();
-  end if;
   v_ids := private.calendar_due(p_limit, coalesce(p_makes_meet, true));
+  if v_ids is null and exists (select from public.settings where updated_at > v_now - interval '1 hour') then
+    perform private.mark_forgotten_for_calendar();
+    v_ids := private.calendar_due(p_limit, coalesce(p_makes_meet, true));
+  end if;
   update public.calendar_syncs c
      set attempts = c.attempts + 1, lease_id = v_lease_id, leased_version = c.wanted_version,
          leased_until = v_now + make_interval(secs => p_lease_seconds),

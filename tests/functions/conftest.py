@@ -12,7 +12,7 @@ import pytest
 import respx
 from fastapi import FastAPI
 
-from lib import auth, config, database, models, targets
+from lib import auth, config, database, google, models, targets
 from tests.functions.samples import TUTOR
 
 SUPABASE = "http://supabase.test"
@@ -107,7 +107,8 @@ def token(**claims: object) -> str:
 
 
 def _forget_the_process() -> None:
-    for read_once in (config.settings, database.http_client, auth.verifier, targets.targets, models.model):
+    once = (config.settings, database.http_client, auth.verifier, targets.targets, models.model, google.account)
+    for read_once in once:
         read_once.cache_clear()
 
 

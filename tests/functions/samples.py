@@ -34,6 +34,7 @@ person: Mapping[str, Any] = {
     "language": "en",
     "quiet_from": "22:00",
     "quiet_until": "07:00",
+    "google_calendar_id": "amina@calendar.example.com",
     "roles": ["tutor"],
     "is_active": True,
     "has_account": True,
@@ -296,6 +297,7 @@ slot_inputs: Mapping[str, Any] = {
     "window": {"from": "2026-03-16T00:00:00+00:00", "to": "2026-04-16T00:00:00+00:00"},
     "now": "2026-03-01T00:00:00+00:00",
     "fingerprint": "f2",
+    "calendar_as_of": "2026-03-01T00:00:00+00:00",
     "viewer_timezone": "Asia/Karachi",
 }
 booking: Mapping[str, Any] = {
@@ -463,6 +465,27 @@ event: Mapping[str, Any] = {
     "aggregate": {"type": "session", "id": SESSION, "sequence": 3},
     "occurred_at": "2026-03-31T16:32:10+00:00",
     "data": {"session_id": SESSION},
+}
+calendar_sync: Mapping[str, Any] = {
+    "session_id": SESSION,
+    "event_id": "lesson000000000000400080000000000000f1",
+    "status": "failing",
+    "subject": "Mathematics",
+    "tutor": tutor,
+    "student": student,
+    "scheduled_start_utc": "2026-03-31T15:30:00+00:00",
+    "scheduled_end_utc": "2026-03-31T16:30:00+00:00",
+    "session_status": "scheduled",
+    "attempts": 2,
+    "next_attempt_at": "2026-03-01T09:05:00+00:00",
+    "last_error": "Google answered 503.",
+    "synced_at": None,
+}
+busy_read: Mapping[str, Any] = {
+    "tutor": tutor,
+    "as_of": "2026-03-01T09:00:00+00:00",
+    "read_until": "2026-05-02T09:00:00+00:00",
+    "error": None,
 }
 delivery: Mapping[str, Any] = {
     "id": DELIVERY,

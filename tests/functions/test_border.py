@@ -285,7 +285,9 @@ async def test_only_health_may_be_asked_without_a_token_and_cron_takes_another(c
         for method, operation in operations.items()
         if operation.get("security") != [{"Supabase": []}]
     }
-    for name in ("complete-sessions", "deliver-outbox", "send-reminders", "auto-approve-cancellations", "clean-up"):
+    for name in (
+        "complete-sessions", "deliver-outbox", "sync-calendar", "send-reminders", "auto-approve-cancellations", "clean-up",
+    ):  # fmt: skip
         assert others.pop(("get", f"/api/cron/{name}")) == [{"Cron": []}]
     assert others.pop(("get", "/api/calendar/{token}.ics")) is None, "the address itself is the secret"
     assert others.pop(("get", "/api/progress/{progress_token}")) is None, "the same"

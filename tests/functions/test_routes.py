@@ -682,6 +682,22 @@ CASES = [
     ),
     Case(
         "GET",
+        "/calendar-syncs?status=failing&status=given_up&limit=1",
+        None,
+        "list_calendar_syncs",
+        {"p_status": ["failing", "given_up"], "p_limit": 1},
+        {"is_on": True, "syncs": [s.calendar_sync], "has_more": True, "busy_reads": [s.busy_read]},
+    ),
+    Case(
+        "POST",
+        f"/calendar-syncs/{s.SESSION}/retry",
+        None,
+        "retry_calendar_sync",
+        {"p_session_id": s.SESSION},
+        s.calendar_sync,
+    ),
+    Case(
+        "GET",
         "/events?after=731.42&limit=7",
         None,
         "list_events",
@@ -846,6 +862,7 @@ IN_TWO_TRIPS = {
 FOR_THE_SCHEDULER = {
     "sweep_session_statuses",
     "deliver_outbox",
+    "sync_calendar",
     "send_reminders",
     "clean_up",
     "auto_approve_cancellations",

@@ -66,6 +66,7 @@ settings               x    -    -    -    -    -    -    -    -    -    -    * 
 deliveries             x    -    -    -    -    -    -    -    -    -    -    *    *
 delivery_attempts      x    -    -    -    -    -    -    -    -    -    -    *    *
 webhook_endpoints      x    -    -    -    -    -    -    -    -    -    -    *    *
+calendar_syncs         x    -    -    -    -    -    -    -    -    -    -    *    *
 audit_logs             x    -    -    -    -    -    -    -    -    -    -    *    *
 """
 
@@ -119,6 +120,7 @@ ABOUT = {
     "deliveries": "null",
     "delivery_attempts": "null",
     "webhook_endpoints": "null",
+    "calendar_syncs": "null",
     "audit_logs": "null",
 }
 """Which person, request or booking a row of the table is about; null for what belongs to the house."""
@@ -375,6 +377,13 @@ settle_messages                    x    x    x    x    x    x    x    x    x    
 settle_messages (no list)          x    x    x    x    x    x    x    x    x    x    x    x    422
 note_message_statuses              x    x    x    x    x    x    x    x    x    x    x    x    ok
 note_message_statuses (no list)    x    x    x    x    x    x    x    x    x    x    x    x    422
+claim_calendar_syncs               x    x    x    x    x    x    x    x    x    x    x    x    ok
+settle_calendar_syncs              x    x    x    x    x    x    x    x    x    x    x    x    ok
+claim_busy_reads                   x    x    x    x    x    x    x    x    x    x    x    x    ok
+settle_busy_reads                  x    x    x    x    x    x    x    x    x    x    x    x    ok
+list_calendar_syncs                x    401  403  403  403  403  403  403  403  403  403  ok   x
+retry_calendar_sync                x    401  403  403  403  403  403  403  403  403  403  ok   x
+retry_calendar_sync (not there)    x    401  403  403  403  403  403  403  403  403  403  404  x
 health                             x    401  403  403  403  403  403  403  403  403  403  ok   x
 """
 
@@ -384,6 +393,7 @@ FOR_THE_SERVICE = {
     "claim_embeddings", "settle_embeddings",
     "read_consent", "answer_consent", "answer_consent_messages", "auto_approve_cancellations",
     "plan_reminders", "claim_messages", "settle_messages", "note_message_statuses",
+    "claim_calendar_syncs", "settle_calendar_syncs", "claim_busy_reads", "settle_busy_reads",
 }  # fmt: skip
 """Functions for the service key alone: their missing grant is what keeps people out."""
 
@@ -842,6 +852,13 @@ DEEDS: dict[str, Callable[[Things], Arguments]] = {
     "settle_messages (no list)": lambda _: {"p_results": "5"},
     "note_message_statuses": lambda _: {"p_statuses": "[]"},
     "note_message_statuses (no list)": lambda _: {"p_statuses": "5"},
+    "claim_calendar_syncs": lambda _: {"p_limit": 1},
+    "settle_calendar_syncs": lambda _: {"p_results": "[]"},
+    "claim_busy_reads": lambda _: {"p_limit": 1},
+    "settle_busy_reads": lambda _: {"p_results": "[]"},
+    "list_calendar_syncs": lambda _: {},
+    "retry_calendar_sync": lambda things: {"p_session_id": things.sessions[5]},
+    "retry_calendar_sync (not there)": lambda _: {"p_session_id": OPEN_REQUEST_ID},
     "health": lambda _: {},
 }
 """A call that makes sense, for each row of MAY; the function is its first word."""

@@ -64,6 +64,7 @@ MONDAYS = {"weekday": 1, "starts_at": "00:00", "ends_at": "24:00"}
 
 def live_in(house: Database) -> None:
     """Fill the seeded house: sessions, credits, moves, days off, a webhook, W's chess (c), an open request (a)."""
+    house.call(NADIA, "update_settings", p_sync_google_calendar=True)
     house.call(
         NADIA,
         "create_person",

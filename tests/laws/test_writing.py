@@ -12,6 +12,7 @@ WITHOUT_A_KEY = {
     "claim_embeddings", "settle_embeddings", "take_model_call", "store_brief",
     "answer_consent", "answer_consent_messages", "auto_approve_cancellations",
     "plan_reminders", "claim_messages", "settle_messages", "note_message_statuses",
+    "claim_calendar_syncs", "settle_calendar_syncs", "claim_busy_reads", "settle_busy_reads",
 }  # fmt: skip
 """What carries the key itself, the run that repeats harmlessly, what the scheduler asks for, what reading a brief
 writes, and what guardians answer, which is decided once."""

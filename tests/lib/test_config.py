@@ -1,5 +1,8 @@
 """What the environment may say, and what is said when it says too little."""
 
+import base64
+import json
+
 import pytest
 from pydantic import SecretStr
 
@@ -122,3 +125,33 @@ def test_printing_the_settings_shows_no_secret(monkeypatch: pytest.MonkeyPatch) 
 def test_a_sender_is_an_address_with_or_without_a_name(monkeypatch: pytest.MonkeyPatch, sender: str) -> None:
     monkeypatch.setenv("EMAIL_FROM", sender)
     assert Settings.from_environment().email_from == sender
+
+
+KEY = {"type": "service_account", "client_email": "a@b.test", "private_key": "x", "token_uri": "https://t.test", "n": 1}
+
+
+@pytest.mark.parametrize("value", [json.dumps(KEY), base64.b64encode(json.dumps(KEY).encode()).decode()])
+def test_googles_key_is_json_or_its_base64(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT", value)
+    settings = Settings.from_environment()
+    assert settings.google_key == {name: value for name, value in KEY.items() if isinstance(value, str)}
+    assert "a@b.test" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "value", ["{", "[]", "null", "{}", "AAAA", "no base64!", json.dumps({**KEY, "private_key": 1})]
+)
+def test_what_is_no_key_of_google_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT", value)
+    with pytest.raises(ConfigurationError) as raised:
+        Settings.from_environment()
+    assert str(raised.value).splitlines()[1:] == [
+        "  GOOGLE_SERVICE_ACCOUNT: must be the JSON key of a service account, or its base64"
+    ]
+
+
+def test_google_is_off_unless_it_is_set_up_and_is_where_google_is() -> None:
+    settings = Settings.from_environment()
+    assert settings.google_key is None
+    assert settings.google_api_url == "https://www.googleapis.com/calendar/v3"
+    assert settings.google_token_url == ""

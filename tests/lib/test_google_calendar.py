@@ -157,6 +157,19 @@ async def test_a_meet_link_is_made_once_and_told(google: StandIn, calendar: Goog
     assert again == put, "after a crash in between the same link is found"
 
 
+async def test_a_link_that_was_cleared_is_made_anew_and_one_that_was_agreed_on_takes_its_place(
+    google: StandIn, calendar: GoogleCalendar
+) -> None:
+    first = await calendar.put(event(meet_link=None, meet_request="first"))
+    second = await calendar.put(event(meet_link=None, meet_request="second", is_known=True))
+    assert second.meet_link not in {None, first.meet_link}
+    assert await calendar.put(event(meet_link=second.meet_link, is_known=True)) == Put("synced")
+    assert only(google)["hangoutLink"] == only(google)["location"] == second.meet_link
+    assert await calendar.put(event(meet_link=LINK, is_known=True)) == Put("synced")
+    assert "hangoutLink" not in only(google), "the event would show two"
+    assert only(google)["location"] == LINK
+
+
 async def test_a_link_that_google_is_still_making_is_asked_for_later_and_not_twice(
     google: StandIn, calendar: GoogleCalendar
 ) -> None:
@@ -166,6 +179,7 @@ async def test_a_link_that_google_is_still_making_is_asked_for_later_and_not_twi
         assert await calendar.put(wanted) == Put("failed", "Google is still making the Meet link.")
     assert google.calls.count("PATCH event") == 0
     google.events[wanted.id]["hangoutLink"] = LINK
+    google.events[wanted.id]["conferenceData"]["createRequest"]["status"] = {"statusCode": "success"}
     assert await calendar.put(wanted) == Put("synced", meet_link=LINK)
 
 

@@ -60,6 +60,7 @@ OPEN_TO_OTHERS = {
     "GET /api/webhooks/whatsapp": "Meta, by the verify token",
     "GET /api/consent/{token}": "whoever has the link, which is a secret",
     "POST /api/consent/{token}": "the same",
+    "GET /api/cron/sync-calendar": "the same",
     "POST /api/requests": "students for themselves",
     "GET /api/listings": "anyone with a role",
     "GET /api/listings/{listing_id}": "anyone with a role",

@@ -147,6 +147,11 @@ def _turn(
     return write
 
 
+def _synced(house: ServedHouse) -> Write:
+    assert house.sign_in(NADIA).patch("/settings", json={"sync_google_calendar": True}).status_code == 200
+    return Write("POST", f"/calendar-syncs/{english_sessions(house)[1]['id']}/retry", None, None)
+
+
 def _webhook(method: str, action: str = "", **body: Any) -> Callable[[ServedHouse], Write]:
     def write(house: ServedHouse) -> Write:
         made = house.sign_in(NADIA).post("/webhook-endpoints", json={"url": HOOK})
@@ -359,6 +364,7 @@ WRITES: dict[str, Callable[[ServedHouse], Write]] = {
     "update_summary": _summary("PATCH", "", {"text": "We read."}, {"text": "another"}),
     "approve_summary": _summary("POST", "/approve", {"expected_version": 1}, {"expected_version": 2}),
     "retry_message": _unreached,
+    "retry_calendar_sync": _synced,
     "update_settings": lambda _: Write("PATCH", "/settings", {"start_window_mins": 20}, {"start_window_mins": 30}),
 }
 

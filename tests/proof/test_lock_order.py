@@ -13,7 +13,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from tests.database import Database, Refused
-from tests.db import letters
+from tests.db import calendars, letters
 from tests.db.consents import ANSWERS, token_for
 from tests.db.dispatch import claim, endpoint, happen, result, settle
 from tests.db.lessons import instant, lesson
@@ -393,7 +393,7 @@ def test_the_end_of_a_match_and_everything_else_about_it(database_url: str, chan
 PAUSES = (
     "requests", "matches", "listings", "availability", "bookings", "profiles", "sessions", "reschedule_requests",
     "cancellation_requests", "packages", "credit_ledger", "learning_events", "reviews", "webhook_endpoints",
-    "deliveries", "messages", "homework", "session_summaries", "briefs",
+    "deliveries", "messages", "homework", "session_summaries", "briefs", "calendar_syncs",
 )  # fmt: skip
 
 # An action that sets lk.pause waits here, after it has written to the table and before any other trigger.
@@ -411,7 +411,7 @@ PAUSE = """
 class Held:
     """A house in which one action can be held in the middle while another runs; both are then taken back."""
 
-    def __init__(self, house: Database) -> None:
+    def __init__(self, house: Database) -> None:  # noqa: PLR0915  # one thing of every kind
         self.house = house
         house.run(PAUSE)
         for table in PAUSES:
@@ -473,6 +473,12 @@ class Held:
         lists = ("challenges", "motivators", "recommended_activities", "session_focus")
         nothing = {"p_source": "rules", "p_model": None, "p_brief": Jsonb({name: [] for name in lists})}
         third = self.sessions[2]["id"]
+        # On their way to Google: all of English, and one of IELTS, which has no Meet link.
+        calendars.without_link(house, IELTS)
+        calendars.turn(house, on=True)
+        syncs = [
+            calendars.result(each, "synced", meet_link=calendars.LINK) for each in calendars.claim(house, limit=500)
+        ]
         # Two students who want the time of the extra session below, and one of them another.
         clinic = {"p_listing_id": EXAM_CLINIC.id}
         day = {"p_from": "2026-03-21T00:00Z", "p_to": "2026-03-22T00:00Z"}
@@ -601,6 +607,10 @@ class Held:
             "change the webhook": self._call("update_webhook_endpoint", p_endpoint_id=hook, p_is_enabled=False),
             "delete the webhook": self._call("delete_webhook_endpoint", p_endpoint_id=hook),
             "replay a message": self._call("replay_delivery", p_delivery_id=delivered["delivery_id"]),
+            "report what Google shows": lambda db: db.call("service_role", "settle_calendar_syncs", p_results=syncs),
+            "put something into Google": lambda db: db.call("service_role", "claim_calendar_syncs"),
+            "put one into Google anew": self._call("retry_calendar_sync", p_session_id=fourth),
+            "have a link of one's own": self._call("update_match", p_match_id=IELTS.id, p_meet_link=calendars.LINK),
             "change a policy": self._call("update_settings", p_start_window_mins=20),
             "raise the tier": self._call("update_package", p_package_id=ENGLISH.package_id, p_tier_sessions=20),
             "change the link": self._call("update_match", p_match_id=ENGLISH.id, p_meet_link=""),

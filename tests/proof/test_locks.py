@@ -20,7 +20,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from tests.database import Database, Refused, clone
-from tests.db import letters
+from tests.db import calendars, letters
 from tests.db.consents import token_for, wish
 from tests.db.dispatch import claim, endpoint, happen, result, settle
 from tests.house import (
@@ -49,10 +49,12 @@ NO_BRIEF: dict[str, object] = {
     "fingerprint": "f", "source": "rules", "model": None,
     "brief": {"challenges": [], "motivators": [], "recommended_activities": [], "session_focus": []},
 }  # fmt: skip
+NINE = ("2026-03-20T09:00:00Z", "2026-03-20T10:00:00Z")
 SUNDAYS = {"weekday": 7, "starts_at": "09:00", "ends_at": "10:00"}
 WITHOUT_A_LOCK_TO_MEET = {
     "create_holiday", "create_person (new)", "create_webhook_endpoint", "sweep_session_statuses", "claim_deliveries",
     "clean_up", "update_settings",
+    "claim_calendar_syncs", "claim_busy_reads",
 }  # fmt: skip
 """What inserts rows that nothing refers to yet, passes over what others hold, or changes a row of its own."""
 
@@ -95,6 +97,10 @@ class House(NamedTuple):
     """H's for O: given, and handed in."""
     contents: tuple[str, ...]
     """The hashes of two contents that an embedding job has."""
+    syncing: tuple[dict[str, Any], ...]
+    """Two English sessions, and one of IELTS, which has no Meet link, on their way to Google Calendar."""
+    reading: dict[str, Any]
+    """The tutor's calendar, being read."""
 
 
 @pytest.fixture(scope="session")
@@ -167,7 +173,17 @@ def _lived_in(db: Database, url: str) -> House:
     db.call(HARRIET, "take_model_call", p_kind="brief")
     contents = db.call("service_role", "claim_embeddings", p_model="m", p_dimension=1, p_limit=2)["contents"]
     question, other, refused = _post(db, asked)
+    calendars.without_link(db, IELTS)
+    calendars.turn(db, on=True)
+    on_their_way = calendars.claim(db, limit=500)
+    english = [each for each in on_their_way if not each["wants_meet"]]
+    calendars.settle(db, english[2:])
+    db.call(NADIA, "retry_calendar_sync", p_session_id=english[2]["session_id"])
+    calendars.enter_calendar(db)
+    (reading,) = calendars.claim_reads(db)
     return House(
+        syncing=(*english[:2], *(each for each in on_their_way if each["wants_meet"])),
+        reading=reading,
         url=url,
         posted=(question, other),
         refused=UUID(refused["message_id"]),
@@ -216,7 +232,7 @@ def _post(db: Database, asked: Mapping[str, UUID]) -> list[dict[str, Any]]:
 # --- what is done, and where it may be stopped ------------------------------------------------------------
 
 
-def deeds(house: House) -> dict[str, Deed]:
+def deeds(house: House) -> dict[str, Deed]:  # noqa: C901  # a small function for each kind of call
     """A call that succeeds, or several, for every writing function; its name is the first word."""
     done, begun, last_night, cancelled, to_come = house.sessions
     then = "2026-06-10T10:00:00Z"
@@ -288,6 +304,10 @@ def deeds(house: House) -> dict[str, Deed]:
     def embedded(order: int) -> Deed:
         vectors = [{"content_hash": each, "embedding": [1]} for each in house.contents]
         return call("settle_embeddings", "service_role", model="m", dimension=1, vectors=vectors[::order])
+
+    def synced(outcome: str, order: int) -> Deed:
+        results = [calendars.result(each, outcome, meet_link=calendars.LINK) for each in house.syncing]
+        return call("settle_calendar_syncs", "service_role", results=results[::order])
 
     def series(minutes: int) -> Deed:
         """English, a little later or earlier."""
@@ -416,6 +436,18 @@ def deeds(house: House) -> dict[str, Deed]:
         "sweep_session_statuses": call("sweep_session_statuses", "service_role"),
         "refresh_session_statuses": call("refresh_session_statuses", HARRIET),
         "update_settings": call("update_settings", start_window_mins=20),
+        "update_settings (the calendar)": _turned_on_again,
+        "claim_calendar_syncs": call("claim_calendar_syncs", "service_role"),
+        "settle_calendar_syncs (one way)": synced("synced", 1),
+        "settle_calendar_syncs (the other)": synced("failed", -1),
+        "retry_calendar_sync": call("retry_calendar_sync", session_id=house.syncing[0]["session_id"]),
+        "claim_busy_reads": call("claim_busy_reads", "service_role"),
+        "settle_busy_reads": lambda db: calendars.settle_read(db, house.reading, NINE),
+        "update_match (the link)": call("update_match", match_id=IELTS.id, meet_link=calendars.LINK),
+        "update_request (the subject)": call("update_request", request_id=ENGLISH.request_id, subject="Essays"),
+        "update_person (the calendar)": call(
+            "update_person", person_id=HARRIET.id, google_calendar_id="another@calendar.test"
+        ),
         "create_listing": call("create_listing", HARRIET, title="Essays"),
         "update_listing": call("update_listing", HARRIET, listing_id=EXAM_CLINIC.id, title="Essays"),
         "set_availability": call("set_availability", HARRIET, timezone="UTC", hours=[SUNDAYS]),
@@ -486,6 +518,11 @@ def deeds(house: House) -> dict[str, Deed]:
     }
 
 
+def _turned_on_again(db: Database) -> dict[str, Any]:
+    calendars.turn(db, on=False)
+    return db.call(NADIA, "update_settings", p_sync_google_calendar=True)
+
+
 def gates(house: House) -> list[Gate]:
     """Every row of this house that a call may lock, and the two locks that are no rows."""
     rows: list[tuple[LiteralString, list[object]]] = [
@@ -546,6 +583,11 @@ def gates(house: House) -> list[Gate]:
             [*(each["message_id"] for each in house.posted), house.refused],
         ),
         ("select from public.messages where provider_message_id = %s for update", ["wamid.1"]),
+        (
+            "select from public.calendar_syncs where session_id = %s for update",
+            [each["session_id"] for each in house.syncing],
+        ),
+        ("select from private.google_busy_reads where tutor_user_id = %s for update", [HARRIET.id]),
         (
             "select pg_advisory_xact_lock(hashtextextended(%s, 0))",
             ["lessonkeeper.admins", "lessonkeeper.import"],

@@ -137,6 +137,7 @@ def test_run_twice_it_schedules_each_job_once(hosted: Database) -> None:
             "lessonkeeper-send-reminders": EACH_MINUTE,
             "lessonkeeper-auto-approve-cancellations": EACH_MINUTE,
             "lessonkeeper-embed-events": "*/5 * * * *",
+            "lessonkeeper-sync-calendar": EACH_MINUTE,
             "lessonkeeper-clean-up": "17 * * * *",
             "lessonkeeper-forget-runs": "30 3 * * *",
         }
