@@ -11,7 +11,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from lib.brief_rules import LONGEST_STATEMENT, MOST, Statement, Statements
+from lib.brief_rules import LONGEST_STATEMENT, MOST, BriefStatement, Statements
 from lib.prompts import DATA_IS_DATA, LONGEST_TEXT, as_data, has_link, plain
 from lib.record import LearningEvent
 
@@ -92,10 +92,10 @@ def statements_in(answer: str, refs: Mapping[str, UUID]) -> Statements:
     return Statements.model_validate(kept)
 
 
-def _kept(said: Sequence[_Said], refs: Mapping[str, UUID]) -> list[Statement]:
+def _kept(said: Sequence[_Said], refs: Mapping[str, UUID]) -> list[BriefStatement]:
     statements = ((plain(each.text), _supported(each.refs, refs)) for each in said)
     return [
-        Statement(text=text, event_ids=ids)
+        BriefStatement(text=text, event_ids=ids)
         for text, ids in statements
         if ids and 0 < len(text) <= LONGEST_STATEMENT and not has_link(text)
     ][:MOST]

@@ -36,7 +36,7 @@ _Shape = TypeVar("_Shape", bound=BaseModel)
 _Thing = TypeVar("_Thing")
 
 
-class Statement(Answer):
+class BriefStatement(Answer):
     """One sentence, and the events that say so."""
 
     text: str = Field(min_length=1, max_length=LONGEST_STATEMENT)
@@ -46,10 +46,10 @@ class Statement(Answer):
 class Statements(Answer):
     """What a tutor should know before a lesson."""
 
-    challenges: list[Statement] = Field(description="What is hard for the student now.")
-    motivators: list[Statement] = Field(description="What went well.")
-    recommended_activities: list[Statement] = Field(description="What to do in the lesson or after it.")
-    session_focus: list[Statement] = Field(description="Where to begin.")
+    challenges: list[BriefStatement] = Field(description="What is hard for the student now.")
+    motivators: list[BriefStatement] = Field(description="What went well.")
+    recommended_activities: list[BriefStatement] = Field(description="What to do in the lesson or after it.")
+    session_focus: list[BriefStatement] = Field(description="Where to begin.")
 
 
 class _Assessment(BaseModel):
@@ -138,7 +138,7 @@ def brief_by_rules(events: Sequence[LearningEvent], lesson_at: datetime, timezon
 # --- challenges -----------------------------------------------------------------------------------------
 
 
-def _misses(record: _Record) -> Iterator[Statement]:
+def _misses(record: _Record) -> Iterator[BriefStatement]:
     missed = [
         event
         for event in record.lessons
@@ -149,13 +149,13 @@ def _misses(record: _Record) -> Iterator[Statement]:
         yield _statement(f"Missed {times} of late, the last one on {record.on(missed[0].occurred_at)}.", *missed)
 
 
-def _low_results(record: _Record) -> Iterator[Statement]:
+def _low_results(record: _Record) -> Iterator[BriefStatement]:
     for result in sorted(record.latest_results(), key=lambda each: each.percent):
         if result.percent < LOW:
             yield _as_it_went(record, result)
 
 
-def _late_homework(record: _Record) -> Iterator[Statement]:
+def _late_homework(record: _Record) -> Iterator[BriefStatement]:
     late = [task for task in record.tasks if task.told.status == "assigned" and _is_due(task, record.lesson_at)]
     if late:
         titles = _listed(task.told.title for task in late)
@@ -165,7 +165,7 @@ def _late_homework(record: _Record) -> Iterator[Statement]:
 # --- motivators -----------------------------------------------------------------------------------------
 
 
-def _rises(record: _Record) -> Iterator[Statement]:
+def _rises(record: _Record) -> Iterator[BriefStatement]:
     for result in record.latest_results():
         before = next(
             (each for each in record.results if each.topic == result.topic and each.event.id != result.event.id), None
@@ -175,19 +175,19 @@ def _rises(record: _Record) -> Iterator[Statement]:
             yield _statement(text, result.event, before.event)
 
 
-def _good_results(record: _Record) -> Iterator[Statement]:
+def _good_results(record: _Record) -> Iterator[BriefStatement]:
     for result in sorted(record.latest_results(), key=lambda each: -each.percent):
         if result.percent >= HIGH:
             yield _as_it_went(record, result)
 
 
-def _streak(record: _Record) -> Iterator[Statement]:
+def _streak(record: _Record) -> Iterator[BriefStatement]:
     attended = list(takewhile(lambda event: event.event_type == "session_completed", record.lessons))
     if len(attended) >= A_STREAK:
         yield _statement(f"Came to the last {len(attended)} lessons.", *attended)
 
 
-def _honours(record: _Record) -> Iterator[Statement]:
+def _honours(record: _Record) -> Iterator[BriefStatement]:
     for event in record.of("badge", "streak", "level_up"):
         if event.content.strip():
             yield _statement(_quoted(event.content), event)
@@ -196,20 +196,20 @@ def _honours(record: _Record) -> Iterator[Statement]:
 # --- activities -----------------------------------------------------------------------------------------
 
 
-def _open_homework(record: _Record) -> Iterator[Statement]:
+def _open_homework(record: _Record) -> Iterator[BriefStatement]:
     for task in record.tasks:
         if task.told.status == "assigned":
             due = f", due on {record.on(task.told.due_at)}" if task.told.due_at else ""
             yield _statement(f"Go over the homework “{_quoted(task.told.title)}”{due}.", task.event)
 
 
-def _handed_in(record: _Record) -> Iterator[Statement]:
+def _handed_in(record: _Record) -> Iterator[BriefStatement]:
     for task in record.tasks:
         if task.told.status == "submitted":
             yield _statement(f"Look through “{_quoted(task.told.title)}”, which was handed in.", task.event)
 
 
-def _practice(record: _Record) -> Iterator[Statement]:
+def _practice(record: _Record) -> Iterator[BriefStatement]:
     for result in sorted(record.latest_results(), key=lambda each: each.percent):
         if result.percent < LOW:
             yield _statement(f"Practise {result.about} again.", result.event)
@@ -218,13 +218,13 @@ def _practice(record: _Record) -> Iterator[Statement]:
 # --- where to begin -------------------------------------------------------------------------------------
 
 
-def _weakest(record: _Record) -> Iterator[Statement]:
+def _weakest(record: _Record) -> Iterator[BriefStatement]:
     weak = min(record.latest_results(), key=lambda each: each.percent, default=None)
     if weak is not None and weak.percent < HIGH:
         yield _statement(f"Begin with {weak.about}, the weakest topic of late ({weak.percent} %).", weak.event)
 
 
-def _last_note(record: _Record) -> Iterator[Statement]:
+def _last_note(record: _Record) -> Iterator[BriefStatement]:
     for event in record.of("note", "session_completed"):
         if said := _noted(event):
             yield _statement(f"Take up the note of {record.on(event.occurred_at)}: {_quoted(said)}", event)
@@ -265,7 +265,7 @@ def _noted(event: LearningEvent) -> str:
     return next((told.text.strip() for _, told in _told([event], _Note)), "")
 
 
-def _as_it_went(record: _Record, result: _Result) -> Statement:
+def _as_it_went(record: _Record, result: _Result) -> BriefStatement:
     score = f"{result.told.score:g} of {result.told.max_score:g} ({result.percent} %)"
     return _statement(f"{result.about}: {score} on {record.on(result.event.occurred_at)}.", result.event)
 
@@ -280,13 +280,13 @@ def _quoted(text: str) -> str:
     return line if len(line) <= _LONGEST_QUOTATION else line[: _LONGEST_QUOTATION - 1].rstrip() + "…"
 
 
-def _statement(text: str, *events: LearningEvent) -> Statement:
-    return Statement(text=_cut(text), event_ids=[event.id for event in events])
+def _statement(text: str, *events: LearningEvent) -> BriefStatement:
+    return BriefStatement(text=_cut(text), event_ids=[event.id for event in events])
 
 
 def _cut(text: str) -> str:
     return text if len(text) <= LONGEST_STATEMENT else text[: LONGEST_STATEMENT - 1] + "…"
 
 
-def _some(*groups: Iterator[Statement]) -> list[Statement]:
+def _some(*groups: Iterator[BriefStatement]) -> list[BriefStatement]:
     return list(islice((statement for group in groups for statement in group), MOST))

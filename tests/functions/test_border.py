@@ -286,7 +286,8 @@ async def test_only_health_may_be_asked_without_a_token_and_cron_takes_another(c
         if operation.get("security") != [{"Supabase": []}]
     }
     for name in (
-        "complete-sessions", "deliver-outbox", "sync-calendar", "send-reminders", "auto-approve-cancellations", "clean-up",
+        "complete-sessions", "deliver-outbox", "sync-calendar", "send-reminders", "auto-approve-cancellations",
+        "embed-events", "clean-up",
     ):  # fmt: skip
         assert others.pop(("get", f"/api/cron/{name}")) == [{"Cron": []}]
     assert others.pop(("get", "/api/calendar/{token}.ics")) is None, "the address itself is the secret"

@@ -831,6 +831,8 @@ CASES = [
         "approve_summary",
         {"p_session_id": s.SESSION},
         {"summary": s.summary, "changed": True},
+    ),
+    Case(
         "GET",
         f"/messages?session_id={s.SESSION}&status=failed&limit=7",
         None,

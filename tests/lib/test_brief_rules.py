@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from lib.brief_rules import LONGEST_STATEMENT, MOST, Statement, brief_by_rules
+from lib.brief_rules import LONGEST_STATEMENT, MOST, BriefStatement, brief_by_rules
 from lib.record import LearningEvent, LearningEventType
 
 LESSON = datetime(2026, 3, 10, 17, tzinfo=UTC)
@@ -43,7 +43,7 @@ def homework(status: str, days_ago: float, title: str = "Page 12", **data: Any) 
     return event("homework", days_ago, title=title, status=status, **{**known, **data})
 
 
-def texts(statements: list[Statement]) -> list[str]:
+def texts(statements: list[BriefStatement]) -> list[str]:
     return [each.text for each in statements]
 
 
