@@ -398,11 +398,59 @@ class Lived(RuleBasedStateMachine):
 
     # --- the guardian's consent ------------------------------------------------------------------------
 
+    @precondition(lambda self: self.to_be_asked_about)
+    @rule(
+        by_tutor=st.booleans(), session=chosen,
+        then=st.sampled_from([*ANSWERS, "silence", "silence", "lost", "sent again", "late", "late", "called", "begun"]),
+    )  # fmt: skip
+    def put_to_the_guardian(self, session: int, then: str, *, by_tutor: bool) -> None:
+        """Somebody asks to cancel, the message goes out at once, and this is what comes of it."""
+        about = self.to_be_asked_about[session % len(self.to_be_asked_about)]
+        who = "tutor" if by_tutor else self.model.sessions[about].student
+        asked_before = len(self.model.wishes)
+        self.call(who, "request_cancellation", session=about, reason="Ill.")
+        if len(self.model.wishes) == asked_before:
+            return  # too often
+        self._wishes()  # where its id is learnt
+        self._tell_of_the_question(asked_before, arrives=then != "lost")
+        match then:
+            case "silence":
+                self._keep_silent(self.model.wishes[asked_before])
+            case "sent again":
+                self.let_time_pass(15)
+                self._tell_of_the_question(asked_before, arrives=True)
+            case "late":
+                self._wait_for_silence(self.model.wishes[asked_before])
+                self._answer(asked_before, "keep", by_message=by_tutor)
+            case "called":
+                self._answer(asked_before, "call", by_message=by_tutor)
+                self._answer(asked_before, "keep", by_message=by_tutor)
+            case "begun":
+                self.set_clock(max(self.model.now, self.model.sessions[about].start))
+                self._keep_silent(self.model.wishes[asked_before])
+            case "lost":
+                pass
+            case answer:
+                self._answer(asked_before, answer, by_message=by_tutor)
+
+    @property
+    def to_be_asked_about(self) -> list[int]:
+        """What may be cancelled, and is not asked about."""
+        asked = {each.session for each in self.model.wishes if each.kind == "cancellation" and each.is_open}
+        return [
+            number
+            for number, each in enumerate(self.model.sessions)
+            if number not in asked
+            and (each.status == "rescheduled" or (each.status == "scheduled" and each.start > self.model.now))
+        ]
+
     @precondition(lambda self: self.questions)
     @rule(question=chosen, arrives=st.sampled_from([True, True, False]))
     def ask_the_guardian(self, question: int, *, arrives: bool) -> None:
         """A provider takes the message, or does not."""
-        wish = self.question(question)
+        self._tell_of_the_question(self.question(question), arrives=arrives)
+
+    def _tell_of_the_question(self, wish: int, *, arrives: bool) -> None:
 
         def done() -> bool:
             report = "start_consent_timer(%s)" if arrives else "note_consent_unasked(%s, 'failed')"
@@ -417,7 +465,9 @@ class Lived(RuleBasedStateMachine):
     @precondition(lambda self: self.questions)
     @rule(question=chosen, answer=st.sampled_from([*ANSWERS]), by_message=st.booleans())
     def answer(self, question: int, answer: str, *, by_message: bool) -> None:
-        wish = self.question(question)
+        self._answer(self.question(question), answer, by_message=by_message)
+
+    def _answer(self, wish: int, answer: str, *, by_message: bool) -> None:
         token = token_for(self.db, self.wish_ids[wish])
 
         def done() -> str:
@@ -445,16 +495,15 @@ class Lived(RuleBasedStateMachine):
 
         self.both(lambda house: house.read_consent(wish=wish), done)
 
-    @precondition(lambda self: any(each.expires for each in self.model.wishes))
-    @rule(is_early=st.sampled_from([False, False, True]))
-    def keep_silent(self, *, is_early: bool) -> None:
-        """Until the time is over, or nearly."""
-        first = min(each.expires for each in self.model.wishes if each.expires)
-        self.set_clock(max(first - HOUR / 60 if is_early else first, self.model.now))
-        self.take_silence_for_consent()
+    @precondition(lambda self: self.questions)
+    @rule(question=chosen, is_early=st.sampled_from([False, False, True]))
+    def keep_silent(self, question: int, *, is_early: bool) -> None:
+        self._keep_silent(self.model.wishes[self.question(question)], is_early=is_early)
 
-    @rule()
-    def take_silence_for_consent(self) -> None:
+    def _keep_silent(self, wish: Wish, *, is_early: bool = False) -> None:
+        """Until the time is over, or nearly; then the scheduler comes by."""
+        self._wait_for_silence(wish, is_early=is_early)
+
         def done() -> int:
             answer = silence(self.db)
             assert (answer["failed"], answer["more"]) == (0, False)
@@ -462,7 +511,11 @@ class Lived(RuleBasedStateMachine):
 
         self.both(House.auto_approve_cancellations, done)
 
-    @rule(whose=st.sampled_from(["student", "friend"]), is_reached=st.sampled_from([True, True, False]))
+    def _wait_for_silence(self, wish: Wish, *, is_early: bool = False) -> None:
+        if wish.expires is not None:
+            self.set_clock(max(wish.expires - is_early * HOUR / 60, self.model.now))
+
+    @rule(whose=st.sampled_from(["student", "student", "friend"]), is_reached=st.booleans())
     def reach_the_guardian(self, whose: str, *, is_reached: bool) -> None:
         def done() -> bool:
             self.db.run(
