@@ -206,7 +206,8 @@ class StandIn:
         if event["status"] == "confirmed" and _instant(event["end"]) <= _instant(event["start"]):
             return _error(400, "timeRangeEmpty")
         assert request.query_params["conferenceDataVersion"] == "1"
-        asked = (event.get("conferenceData") or {}).get("createRequest")
+        conference: Json = event.get("conferenceData") or {}
+        asked = conference.get("createRequest")
         if asked and "status" not in asked:
             if user is None:
                 return _error(400, "invalid")

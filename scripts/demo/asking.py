@@ -121,7 +121,7 @@ def everybody_is_reminded(  # noqa: PLR0917  # whom it takes
 
     token = cast.lena.post("/api/me/calendar-token", {})
     feed = Calendar.from_ical(httpx.get(f"{functions_url}{token['path']}").content)
-    events = {str(each["uid"]).partition("@")[0]: each for each in feed.walk("VEVENT")}
+    events = {str(each["uid"]).partition("@")[0]: each for each in feed.events}
     mine = cast.lena.get("/api/sessions", limit="200")["sessions"]
     page.expect(
         f"{cast.lena.name}'s calendar has her {len(mine)} lessons, and says which are cancelled",

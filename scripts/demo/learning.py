@@ -14,6 +14,7 @@ from scripts.demo.words import moment
 PAGE = Path(".stack/progress.html")
 """Where the page stays when the demo is over."""
 
+PARTS = ("challenges", "motivators", "recommended_activities", "session_focus")
 RESULTS = (
     (6, 4, 20, "Fractions"),
     (5, 9, 20, "Fractions"),
@@ -56,14 +57,12 @@ def bilal_prepares(page: Page, clock: Clock, cast: Cast, match: Match) -> None:
         ("About", "What it says", ">Rests on"),
         [
             (about.replace("_", " "), each["text"], f"{len(each['event_ids'])} events")
-            for about in ("challenges", "motivators", "recommended_activities", "session_focus")
+            for about in PARTS
             for each in brief[about]
         ],
     )
     known = {each["id"] for each in bilal.get(f"{record}/learning-events", limit="200")["events"]}
-    cited = {
-        each for about in brief.values() if isinstance(about, list) for said in about for each in said["event_ids"]
-    }
+    cited = {each for about in PARTS for said in brief[about] for each in said["event_ids"]}
     page.expect("it says that no model wrote it", brief["source"], "rules")
     page.expect("every event it names is in the record", cited - known, set[str]())
     page.expect(f"{lena.name} finds what she was told about denominators", bool(found), True)
