@@ -264,8 +264,8 @@ def _buttons(message: Message) -> tuple[Button, ...]:
     if message.consent_token is None:
         return ()
     return tuple(
-        Button(labels[message.reader.language], f"{answer}:{message.consent_token}")
-        for answer, labels in wording.BUTTONS.items()
+        Button(wording.BUTTONS[answer][message.reader.language], f"{answer}:{message.consent_token}")
+        for answer in wording.UNDER_THE_MESSAGE
     )
 
 

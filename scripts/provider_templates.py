@@ -6,7 +6,7 @@
 import sys
 from collections.abc import Sequence
 
-from lib.wording import BUTTONS, LANGUAGES, TEMPLATES, provider_text
+from lib.wording import BUTTONS, LANGUAGES, TEMPLATES, UNDER_THE_MESSAGE, provider_text
 
 WITH_BUTTONS = "P26_cancellation_request"
 
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> int:
             print(f"    {', '.join(f'{{{{{nth}}}}} {name}' for nth, name in enumerate(placeholders, 1))}\n")
             print(provider_text(template, language) + "\n")
             if template == WITH_BUTTONS:
-                print("Buttons: " + " | ".join(labels[language] for labels in BUTTONS.values()) + "\n")
+                print("Buttons: " + " | ".join(BUTTONS[answer][language] for answer in UNDER_THE_MESSAGE) + "\n")
     return 0
 
 

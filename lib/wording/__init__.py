@@ -65,7 +65,10 @@ BUTTONS: Mapping[Answer, Mapping[Language, str]] = {
     "reschedule": {"en": "Another time, please", "de": "Bitte verlegen", "es": "Prefiero otra hora"},
     "call": {"en": "Please call me", "de": "Bitte anrufen", "es": "Llámenme, por favor"},
 }
-"""The buttons under ``P26_cancellation_request``, in their order; WhatsApp lets each have 25 characters."""
+"""What the buttons of ``P26_cancellation_request`` say; WhatsApp lets each have 25 characters."""
+
+UNDER_THE_MESSAGE: tuple[Answer, ...] = ("approve", "reschedule", "call")
+"""Those in WhatsApp, in their order. The fourth answer is on the page of the link: of more than three WhatsApp shows two."""
 
 _TOLD = frozenset({"name", "when", "old", "first", "last", "count", "lessons", "summary", "link"})
 """Placeholders that come from outside; all others are macros."""

@@ -300,7 +300,7 @@ begin
   v_news.facts := jsonb_strip_nulls(jsonb_build_object(
     'from_start_utc', coalesce(v_said -> 'previous_start_utc', v_said -> 'scheduled_start_utc'),
     'from_end_utc', coalesce(v_said -> 'previous_end_utc', v_said -> 'scheduled_end_utc'),
-    'is_delayed', v_said -> 'is_delayed', 'summary', v_said -> 'text',
+    'summary', v_said -> 'text',
     'reason', case when v_is_current then v_session.status_reason end,
     'by_role', case when v_is_current then v_session.updated_by_role end));
   return v_news;
@@ -398,8 +398,9 @@ begin
     when p_event.aggregate_type = 'booking' then private.news_of_booking(p_event)
     when p_event.event_type ~ '^(cancellation|reschedule)\.' then private.news_of_wish(p_event)
     else private.news_of_session(p_event) end;
-  -- A lesson that was begun before, or held, was only corrected.
-  if p_event.event_type = 'session.started' and p_event.payload ->> 'previous_status' <> 'scheduled' then
+  -- Told is only what somebody began: the clock cannot know whether anybody is there, and a correction is no beginning.
+  if p_event.event_type = 'session.started'
+     and (p_event.payload ->> 'previous_status' <> 'scheduled' or (p_event.payload ->> 'is_delayed')::boolean) then
     return;
   end if;
   insert into public.messages (

@@ -477,7 +477,7 @@ async def test_meta_sends_the_template_with_a_payload_behind_each_button(deploym
                         "index": str(index),
                         "parameters": [{"type": "payload", "payload": f"{answer}:{TOKEN}"}],
                     }
-                    for index, answer in enumerate(("approve", "keep", "reschedule", "call"))
+                    for index, answer in enumerate(("approve", "reschedule", "call"))
                 ),
             ],
         },

@@ -64,6 +64,9 @@ def question(house: ServedHouse) -> Question:
     links = re.findall(r"https?://\S+?(/consent/[A-Za-z0-9_-]{43})\b", found[0]["body"])
     assert len(links) == 1
     buttons = {each["id"].partition(":")[0]: each["id"] for each in found[0]["buttons"]}
+    assert list(buttons) == ["approve", "reschedule", "call"]
+    # The fourth stands on the page alone; a business may put it under its own template, too.
+    buttons["keep"] = buttons["approve"].replace("approve", "keep")
     return Question(links[0], buttons, found[0]["body"])
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lib.wording import BUTTONS, LANGUAGES, TEMPLATES, provider_text
+from lib.wording import BUTTONS, LANGUAGES, TEMPLATES, UNDER_THE_MESSAGE, provider_text
 from scripts.provider_templates import main
 
 
@@ -13,7 +13,7 @@ def test_every_text_is_printed_with_its_names(capsys: pytest.CaptureFixture[str]
         for template in TEMPLATES:
             assert f"=== {template} ({language}): {template.lower()}, or campaign {template}_{language}\n" in told
             assert provider_text(template, language) in told
-        assert " | ".join(labels[language] for labels in BUTTONS.values()) in told
+        assert f"Buttons: {' | '.join(BUTTONS[answer][language] for answer in UNDER_THE_MESSAGE)}\n" in told
 
 
 def test_one_language_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
