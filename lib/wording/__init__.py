@@ -68,7 +68,7 @@ BUTTONS: Mapping[Answer, Mapping[Language, str]] = {
 """What the buttons of ``P26_cancellation_request`` say; WhatsApp lets each have 25 characters."""
 
 UNDER_THE_MESSAGE: tuple[Answer, ...] = ("approve", "reschedule", "call")
-"""Those in WhatsApp, in their order. The fourth answer is on the page of the link: of more than three WhatsApp shows two."""
+"""Those in WhatsApp, in their order; of more than three it shows two. The fourth answer is on the page of the link."""
 
 _TOLD = frozenset({"name", "when", "old", "first", "last", "count", "lessons", "summary", "link"})
 """Placeholders that come from outside; all others are macros."""

@@ -797,7 +797,8 @@ begin
   update public.messages
      set status = case when v_told in ('retrying', 'deferred') then 'pending' else v_told::public.message_status end,
          leased_until = null,
-         attempts = attempts - (v_told = 'deferred')::integer,
+         -- Whoever was asked to come later has not tried: providers take only so many at once.
+         attempts = attempts - (v_told = 'deferred' or (v_told = 'retrying' and p_result.status_code is not distinct from 429))::integer,
          send_after = case v_told
            when 'retrying' then v_now + v_wait
            when 'deferred' then least(p_result.send_after, v_now + interval '1 day')

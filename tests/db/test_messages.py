@@ -662,6 +662,16 @@ def test_what_fails_is_tried_six_times_ever_later(db: Database) -> None:
     assert message(db, message_id) == "failed"
 
 
+def test_a_provider_that_takes_no_more_at_once_costs_no_attempt(db: Database) -> None:
+    message_id = write(db, expires_at=None)
+    for number in range(10):
+        db.set_clock(BEGAN + number * HOUR)
+        (each,) = claim(db)
+        assert each["attempt"] == 1
+        assert settle(db, result(each, "failed", status_code=429)) == {"retrying": 1}
+        assert message(db, message_id, "send_after") <= BEGAN + number * HOUR + 72 * SECOND
+
+
 def test_a_provider_that_names_its_time_is_given_it_up_to_a_day(db: Database, claimed: dict[str, Any]) -> None:
     settle(db, result(claimed, "failed", retry_after_seconds=3600))
     assert message(db, claimed["message_id"], "send_after") == BEGAN + HOUR
