@@ -157,6 +157,27 @@ end;
 $$;
 comment on function private.refuse_change() is 'Trigger that refuses the statement with the sentence given to it.';
 
+-- What opens something by being known ----------------------------------------------------------------
+
+create function private.random_bytes() returns bytea
+language sql volatile
+set search_path = '' set timezone = 'UTC'
+return uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid());
+comment on function private.random_bytes() is '32 bytes with 244 random bits, from the same source as pgcrypto''s.';
+
+create function private.new_token() returns text
+language sql volatile
+set search_path = '' set timezone = 'UTC'
+return rtrim(translate(encode(private.random_bytes(), 'base64'), '+/', '-_'), '=');
+comment on function private.new_token() is 'A secret of 43 letters that an address may hold; only its hash is kept.';
+
+create function private.token_hash(p_token text) returns bytea
+language sql immutable strict
+set search_path = '' set timezone = 'UTC'
+return sha256(convert_to(p_token, 'UTF8'));
+comment on function private.token_hash(text) is
+  'What is kept of a token. It is random enough that a hash without salt gives nothing away.';
+
 -- What happened, for people --------------------------------------------------------------------------
 
 create type public.actor_role as enum ('admin', 'tutor', 'student', 'guardian', 'clock', 'service', 'studio');

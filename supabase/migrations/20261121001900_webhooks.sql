@@ -168,8 +168,7 @@ language plpgsql
 set search_path = '' set timezone = 'UTC'
 as $$
 declare
-  -- Two random uuids are 244 random bits, from the same source as pgcrypto's.
-  v_secret text := 'whsec_' || encode(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()), 'base64');
+  v_secret text := 'whsec_' || encode(private.random_bytes(), 'base64');
 begin
   insert into private.webhook_secrets (endpoint_id, secret) values (p_endpoint_id, v_secret);
   return jsonb_build_object('secret', v_secret);

@@ -17,24 +17,17 @@ alter table private.calendar_tokens enable row level security;
 
 insert into private.shown_once (function_name, member) values ('rotate_calendar_token', 'token');
 
-create function private.calendar_token_hash(p_token text) returns bytea
-language sql immutable strict
-set search_path = '' set timezone = 'UTC'
-return sha256(convert_to(p_token, 'UTF8'));
-
 create function private.rotate_calendar_token() returns jsonb
 language plpgsql security definer
 set search_path = '' set timezone = 'UTC'
 as $$
 declare
   v_caller_id uuid := private.require_caller();
-  -- Two random uuids are 244 random bits; the letters are those of base64 that an address may hold.
-  v_token text := rtrim(translate(
-    encode(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()), 'base64'), '+/', '-_'), '=');
+  v_token text := private.new_token();
 begin
   perform private.limit_calls('rotate_calendar_token', 10, interval '1 hour');
   insert into private.calendar_tokens (profile_id, token_hash)
-  values (v_caller_id, private.calendar_token_hash(v_token))
+  values (v_caller_id, private.token_hash(v_token))
   on conflict (profile_id) do update set token_hash = excluded.token_hash, created_at = excluded.created_at;
   perform private.record_audit('calendar_token_rotated', 'person', v_caller_id);
   return jsonb_build_object('token', v_token);
@@ -64,7 +57,7 @@ begin
     from private.calendar_tokens t
     join public.accounts a on a.profile_id = t.profile_id
     join public.profiles p on p.id = t.profile_id
-   where t.token_hash = private.calendar_token_hash(p_token)
+   where t.token_hash = private.token_hash(p_token)
      and a.deactivated_at is null
      and a.auth_user_id is not null;
   if not found then

@@ -34,22 +34,15 @@ set search_path = '' set timezone = 'UTC'
 return now() - interval '60 days';
 comment on function private.consent_tokens_good_since() is 'A token made before is good for nothing any more.';
 
-create function private.consent_token_hash(p_token text) returns bytea
-language sql immutable strict
-set search_path = '' set timezone = 'UTC'
-return sha256(convert_to(p_token, 'UTF8'));
-
 create function private.new_consent_token(p_request_id uuid) returns text
 language plpgsql
 set search_path = '' set timezone = 'UTC'
 as $$
 declare
-  -- Two random uuids are 244 random bits; the letters are those of base64 that an address may hold.
-  v_token text := rtrim(translate(
-    encode(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()), 'base64'), '+/', '-_'), '=');
+  v_token text := private.new_token();
 begin
   insert into private.consent_tokens (token_hash, cancellation_request_id)
-  values (private.consent_token_hash(v_token), p_request_id);
+  values (private.token_hash(v_token), p_request_id);
   return v_token;
 end;
 $$;
@@ -61,7 +54,7 @@ set search_path = '' set timezone = 'UTC'
 as $$
   select r.id
     from private.consent_tokens t join public.cancellation_requests r on r.id = t.cancellation_request_id
-   where t.token_hash = private.consent_token_hash(p_token)
+   where t.token_hash = private.token_hash(p_token)
      and t.created_at >= private.consent_tokens_good_since()
      and r.asked_guardian_id is not null
 $$;

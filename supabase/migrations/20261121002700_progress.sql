@@ -300,11 +300,6 @@ grant execute on function private.get_progress(uuid, date, date), public.get_pro
 
 -- Links for guardians --------------------------------------------------------------------------------
 
-create function private.progress_token_hash(p_token text) returns bytea
-language sql immutable strict
-set search_path = '' set timezone = 'UTC'
-return sha256(convert_to(p_token, 'UTF8'));
-
 create function private.progress_link_document(p_link private.progress_links) returns jsonb
 language sql stable
 set search_path = '' set timezone = 'UTC'
@@ -326,16 +321,14 @@ as $$
 declare
   v_caller_id uuid := private.require_admin();
   v_link private.progress_links;
-  -- Two random uuids are 244 random bits; the letters are those of base64 that an address may hold.
-  v_token text := rtrim(translate(
-    encode(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()), 'base64'), '+/', '-_'), '=');
+  v_token text := private.new_token();
 begin
   perform from public.guardians where id = p_guardian_id;
   if not found then
     perform private.refuse(404, 'not_found', 'There is no such guardian.');
   end if;
   insert into private.progress_links (guardian_id, token_hash, created_by_user_id)
-  values (p_guardian_id, private.progress_token_hash(v_token), v_caller_id)
+  values (p_guardian_id, private.token_hash(v_token), v_caller_id)
   returning * into v_link;
   perform private.record_audit('progress_link_created', 'guardian', p_guardian_id, jsonb_build_object('link_id', v_link.id));
   return private.progress_link_document(v_link) || jsonb_build_object('token', v_token);
@@ -413,7 +406,7 @@ begin
     from private.progress_links l
     join public.guardians g on g.id = l.guardian_id
     join public.accounts a on a.profile_id = g.student_user_id
-   where l.token_hash = private.progress_token_hash(p_token)
+   where l.token_hash = private.token_hash(p_token)
      and l.revoked_at is null
      and l.expires_at > now()
      and a.deactivated_at is null;

@@ -354,13 +354,13 @@ def test_unknown_old_and_orphaned_tokens_are_answered_alike(db: Database) -> Non
     old = token_for(db, request_id)
     db.run(
         "update private.consent_tokens set created_at = now() - interval '60 days' - interval '1 minute'"
-        " where token_hash = private.consent_token_hash(%s)",
+        " where token_hash = private.token_hash(%s)",
         old,
     )
     db.run(
         "update public.cancellation_requests set asked_guardian_id = null where id ="
         " (select cancellation_request_id from private.consent_tokens"
-        "   where token_hash = private.consent_token_hash(%s))",
+        "   where token_hash = private.token_hash(%s))",
         orphaned,
     )
     told = {
@@ -710,7 +710,7 @@ def test_old_tokens_and_what_providers_said_are_forgotten(db: Database) -> None:
     old = token_for(db, request_id)
     db.run(
         "update private.consent_tokens set created_at = now() - interval '61 days'"
-        " where token_hash = private.consent_token_hash(%s)",
+        " where token_hash = private.token_hash(%s)",
         old,
     )
     first = tap("call", token=token)

@@ -240,7 +240,7 @@ def question(house: Database) -> None:
     for name, request_id, age in (("O", english, 0), ("L", mathematics, 0), ("old", english, 61)):
         house.run(
             "insert into private.consent_tokens (token_hash, cancellation_request_id, created_at)"
-            " values (private.consent_token_hash(%s), %s, now() - make_interval(days => %s))",
+            " values (private.token_hash(%s), %s, now() - make_interval(days => %s))",
             QUESTIONS[name],
             request_id,
             age,
@@ -262,14 +262,14 @@ def subscribe(house: Database) -> None:
     """Everybody's calendar has an address, and every student's progress one for a guardian."""
     for letter, token in FEEDS.items():
         house.run(
-            "insert into private.calendar_tokens (profile_id, token_hash) values (%s, private.calendar_token_hash(%s))",
+            "insert into private.calendar_tokens (profile_id, token_hash) values (%s, private.token_hash(%s))",
             person_id(house, PEOPLE[letter]),
             token,
         )
     for name, token in LINKS.items():
         house.run(
             "insert into private.progress_links (guardian_id, token_hash, created_by_user_id, revoked_at, expires_at)"
-            " select id, private.progress_token_hash(%s), %s, case %s when 'revoked' then now() end,"
+            " select id, private.token_hash(%s), %s, case %s when 'revoked' then now() end,"
             " now() + case %s when 'expired' then interval '0' else interval '90 days' end"
             " from public.guardians where student_user_id = %s and is_primary",
             token,
