@@ -601,18 +601,6 @@ def test_unknown_guardians_and_links_are_not_found(db: Database) -> None:
             db.call(LENA, function, **{name: ROSA})
 
 
-def test_no_key_makes_the_database_keep_a_token(db: Database) -> None:
-    with pytest.raises(Refused, match="422 invalid"):
-        db.call(
-            NADIA,
-            "once",
-            p_idempotency_key="k",
-            p_request_hash="h",
-            p_function="create_progress_link",
-            p_arguments={"p_guardian_id": str(ROSA)},
-        )
-
-
 def test_a_status_that_is_corrected_is_told_at_once(db: Database) -> None:
     held(db, 2)
     (session_id,) = db.rows("select id from public.sessions where student_user_id = %s", LENA.id)[0]

@@ -54,6 +54,7 @@ def test_the_same_call_again_is_answered_the_same_and_writes_nothing(db: Databas
         ("rotate_calendar_token", {}, "token"),
         ("create_webhook_endpoint", {"p_url": "https://books.example/hook"}, "secret"),
         ("rotate_webhook_secret", None, "secret"),
+        ("create_progress_link", {"p_guardian_id": "d0000000-0000-4000-8000-000000000001"}, "token"),
     ],
 )
 def test_what_is_shown_once_is_not_kept(
