@@ -397,9 +397,10 @@ as $$
 declare
   v_messages private.consent_message[];
   v_message private.consent_message;
+  v_number integer;
   v_new text[];
   v_outcome text;
-  v_results jsonb := '[]';
+  v_outcomes text[];
 begin
   if jsonb_typeof(p_answers) = 'array' then
     v_messages := array(select jsonb_populate_record(null::private.consent_message, each.answer)
@@ -419,7 +420,12 @@ begin
     on conflict do nothing
     returning jsonb_build_array(provider, provider_event_id)::text as told)
   select array_agg(told) into v_new from new;
-  foreach v_message in array v_messages loop
+  -- Also in the order of sessions: what hangs on one, such as its place in a calendar, is locked with it.
+  for v_number in
+    select n from generate_subscripts(v_messages, 1) as n
+     order by (select session_id from public.cancellation_requests where id = private.consent_of_message(v_messages[n])), n
+  loop
+    v_message := v_messages[v_number];
     v_outcome := case
       when jsonb_build_array(v_message.provider, v_message.provider_event_id)::text <> all (coalesce(v_new, '{}')) then 'ignored'
       when v_message.answer is null or v_message.answer not in ('approve', 'keep', 'reschedule', 'call') then 'ignored'
@@ -429,9 +435,11 @@ begin
       delete from private.provider_events
        where provider = v_message.provider and provider_event_id = v_message.provider_event_id;
     end if;
-    v_results := v_results || jsonb_build_object('outcome', v_outcome);
+    v_outcomes[v_number] := v_outcome;
   end loop;
-  return jsonb_build_object('results', v_results);
+  return jsonb_build_object('results', (
+    select coalesce(jsonb_agg(jsonb_build_object('outcome', told.outcome) order by told.number), '[]')
+      from unnest(v_outcomes) with ordinality as told (outcome, number)));
 end;
 $$;
 
@@ -491,13 +499,13 @@ begin
   end if;
   -- A lesson that has begun is left alone, also while no sweep has been by.
   with due as (
-    select r.id, r.expires_at from public.cancellation_requests r join public.sessions s on s.id = r.session_id
+    select r.id, r.session_id from public.cancellation_requests r join public.sessions s on s.id = r.session_id
      where r.expires_at <= v_now
        and private.step_refusal(s, 'cancelled', 'clock', r.reason) is null
        and not exists (select from private.consent_failures f where f.cancellation_request_id = r.id and f.retry_at > v_now)
      order by r.expires_at, r.id limit p_limit for update of s skip locked
   )
-  select array_agg(id order by expires_at, id) into v_ids from due;
+  select array_agg(id order by session_id) into v_ids from due;
   foreach v_id in array coalesce(v_ids, '{}') loop
     v_outcome := private.auto_approve(v_id);
     v_approved := v_approved + (v_outcome = 'approved')::integer;

@@ -565,6 +565,10 @@ def test_a_session_is_shown_whole(db: Database) -> None:
             },
             "reschedule": {"allowed": True, "operation": "request_reschedule", "needs_reason": True},
             "cancel": {"allowed": True, "operation": "request_cancellation", "needs_reason": True},
+            "prep": {
+                "allowed": False, "operation": "prepare_session", "needs_reason": False, "code": "not_allowed",
+                "detail": "Only its tutor or an admin may do this.",
+            },
         },
         "version": 1,
         "updated_by_user_id": None,

@@ -175,7 +175,7 @@ def test_a_summary_is_made_of_what_tutor_and_student_both_may_read(db: Database,
             "Note: In the lesson.",
             "Note: On its day.",
         ]
-        assert (answer["summary"], answer["language"], answer["model_allowed"]) == (None, "en", True)
+        assert (answer["summary"], answer["language"], answer["model_allowed"]) == (None, "es", True)
     draft(db, session_id)
     assert db.call(BILAL, "summary_inputs", p_session_id=session_id)["summary"]["status"] == "draft"
 

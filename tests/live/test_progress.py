@@ -130,14 +130,15 @@ def test_a_period_narrows_it(learned: ServedHouse) -> None:
 
 
 def test_the_same_stands_on_the_page_in_the_readers_language(learned: ServedHouse) -> None:
-    english, german = page(learned, LENA), page(learned, BILAL, lang="de")
+    english, german = page(learned, LENA, lang="en"), page(learned, BILAL, lang="de")
     assert '<html lang="en">' in english
     assert "How Lena Ortiz is getting on" in english
     assert "<strong>Rising</strong>" in english
     assert "So kommt Lena Ortiz voran" in german
     assert "Bilal Siddiqi" in german, "whose part it is"
-    answer(learned.sign_in(NADIA).patch("/settings", json={"language": "es"}))
-    assert "Así avanza Lena Ortiz" in page(learned, LENA)
+    assert "Así avanza Lena Ortiz" in page(learned, LENA), "which is her language"
+    answer(learned.sign_in(NADIA).patch("/settings", json={"language": "de"}))
+    assert "So kommt Lena Ortiz voran" in page(learned, NADIA), "who has the house's"
 
 
 def test_nobody_elses_student_is_told_from_one_who_is_not_there(learned: ServedHouse) -> None:
@@ -166,7 +167,7 @@ def test_two_tutors_of_a_student_read_nothing_of_each_other(house: ServedHouse) 
 def test_a_guardian_opens_the_page_of_their_own_student_without_a_sign_in(learned: ServedHouse) -> None:
     path, other = address(link(learned)), address(link(learned, GRACE))
     text = is_a_page(learned.anybody.get(path)).text
-    assert "How Lena Ortiz is getting on" in text
+    assert "Así avanza Lena Ortiz" in text, "in her language"
     assert "(New York)" in text, "on her clocks"
     assert "Algebra" in text
     for foreign in ("Oliver", "essays", "Finch", str(OLIVER.id)):
