@@ -270,7 +270,6 @@ async def test_what_a_reader_would_have_got_is_kept_word_for_word(rpcs: Rpcs) ->
             ),
             "buttons": [
                 {"id": f"approve:{TOKEN}", "title": "Cancel the lesson"},
-                {"id": f"keep:{TOKEN}", "title": "Keep the lesson"},
                 {"id": f"reschedule:{TOKEN}", "title": "Another time, please"},
                 {"id": f"call:{TOKEN}", "title": "Please call me"},
             ],
