@@ -144,9 +144,11 @@ language plpgsql
 set search_path = '' set timezone = 'UTC'
 as $$
 begin
+  -- Sessions before their places in the calendar, as everybody takes them.
   perform private.mark_for_calendar(array(
     select id from public.sessions
-     where scheduled_start_utc > private.now() - interval '8 hours' and scheduled_end_utc > private.now()));
+     where scheduled_start_utc > private.now() - interval '8 hours' and scheduled_end_utc > private.now()
+     order by id for key share));
 end;
 $$;
 comment on function private.mark_all_for_calendar() is 'Every session that has not ended is to be put into Google.';

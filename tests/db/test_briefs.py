@@ -91,7 +91,7 @@ def test_the_best_for_the_question_and_the_newest_make_forty(db: Database) -> No
 def test_meaning_finds_for_a_brief_too(db: Database) -> None:
     session_id = lesson(db)
     note(db, BILAL, "Divides pizzas well.")
-    for number in range(40):
+    for number in range(1, 41):
         db.set_clock(instant(NOW) + number * DAY / 100)
         note(db, BILAL, f"Whale {number}.")
     embed(db, {"Divides": [1, 0], "": [0, 1]})
