@@ -251,22 +251,6 @@ comment on function private.write_message(
   text, uuid, uuid, uuid, jsonb, public.message_reader, bigint, uuid, uuid, timestamptz, timestamptz) is
   'Puts down one message to somebody of the house or to a guardian; null when it was put down for that event already.';
 
-create function private.tell_admins(
-  p_template text, p_session_id uuid, p_facts jsonb default '{}', p_event_id bigint default null,
-  p_cancellation_request_id uuid default null
-) returns void
-language plpgsql
-set search_path = '' set timezone = 'UTC'
-as $$
-begin
-  perform private.write_message(p_template, r.profile_id, null, p_session_id, p_facts, 'admin', p_event_id, p_cancellation_request_id)
-     from public.user_roles r join public.accounts a using (profile_id)
-    where r.role = 'admin' and a.deactivated_at is null
-    order by r.profile_id;
-end;
-$$;
-comment on function private.tell_admins(text, uuid, jsonb, bigint, uuid) is 'Puts down a message to every admin who may act.';
-
 create type private.news as (
   session_id uuid, booking_id uuid, cancellation_request_id uuid, tutor_id uuid, student_id uuid,
   asker_id uuid, asker_side public.message_reader, actor_id uuid, about_start timestamptz, expires_at timestamptz, facts jsonb);
@@ -587,7 +571,7 @@ set search_path = '' set timezone = 'UTC'
 as $$
   select jsonb_build_object(
            'kind', p_message.reader, 'name', coalesce(p.display_name, g.name), 'timezone', coalesce(p.timezone, g.timezone),
-           'language', coalesce(a.language, g.language, house.language),
+           'language', private.language_for(coalesce(a.language, g.language)),
            'quiet_from', coalesce(a.quiet_from, g.quiet_from, house.quiet_from),
            'quiet_until', coalesce(a.quiet_until, g.quiet_until, house.quiet_until),
            'phone', coalesce(a.phone, g.phone), 'email', coalesce(a.email, g.email),
